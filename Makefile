@@ -1,0 +1,62 @@
+# Needs Python 3.10 or newer and make; everything else is installed into .venv.
+# PYTHON=python3.12 chooses the interpreter, ARGS="..." goes to the tool a target runs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+ARGS ?=
+SERVE ?=
+
+# An empty file for each dependency group that is installed, so that repeated runs start at once.
+VENV_READY := $(VENV)/.ready
+DEMO_READY := $(VENV)/.ready-demo
+TEST_READY := $(VENV)/.ready-test
+DEV_READY := $(VENV)/.ready-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types bench docs install clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(DEMO_READY) ## attack the sample site and print what happened; SERVE=1 leaves it running
+	$(BIN)/python -m sample_project.demo $(if $(SERVE),--serve) $(ARGS)
+
+test: $(TEST_READY) ## run the tests, with coverage unless ARGS chooses some of them
+	$(BIN)/python -m pytest $(if $(strip $(ARGS)),$(ARGS),--cov)
+
+lint: $(DEV_READY) ## style, formatting and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(DEV_READY) ## the type checks
+	$(BIN)/mypy $(ARGS)
+
+bench: $(TEST_READY) ## the benchmarks, as ratios beside bare Django
+	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(TEST_READY) ## check the documentation against the code
+	$(BIN)/python -m pytest tests/test_docs.py $(ARGS)
+
+install: $(DEV_READY) ## install everything a developer needs
+
+clean: ## remove the environment and everything that was built
+	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache \
+		.import_linter_cache .hypothesis sample_project/db.sqlite3*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Dependency groups are understood by pip since 25.1.
+$(VENV_READY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade "pip>=25.1"
+	@touch $@
+
+$(DEMO_READY): GROUP := demo
+$(TEST_READY): GROUP := test
+$(DEV_READY): GROUP := dev
+$(DEMO_READY) $(TEST_READY) $(DEV_READY): pyproject.toml | $(VENV_READY)
+	$(PIP) install --quiet --editable . --group $(GROUP)
+	@touch $@

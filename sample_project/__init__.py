@@ -1,0 +1,1 @@
+"""A small site that uses secguard, and the demo that attacks it."""

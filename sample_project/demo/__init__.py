@@ -1,0 +1,1 @@
+"""Attacks the sample site over HTTP and holds what happened against what was promised."""

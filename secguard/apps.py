@@ -1,0 +1,43 @@
+"""The only wiring: what listens to what."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+
+from django.apps import AppConfig
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext_lazy as _
+
+
+class SecguardConfig(AppConfig):
+    name = "secguard"
+    verbose_name = _("Security")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from secguard import checks, pipeline, receivers, records
+
+        checks.register()
+        receivers.connect()
+        pipeline.save_now = records.save
+        attach_handler()
+        atexit.register(pipeline.report_all_refusals)
+        try:
+            pipeline.report_mode_override()
+        except ImproperlyConfigured:
+            return  # the system checks name what is wrong, and the middleware refuses to start
+
+
+def attach_handler() -> None:
+    """Security events go to standard error as JSON lines, unless the project configured their logger."""
+    from secguard.emit import security_logger
+    from secguard.formatters import SecurityJsonFormatter
+
+    parent = logging.getLogger("security")
+    if security_logger.handlers or security_logger.level or not security_logger.propagate or parent.handlers:
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(SecurityJsonFormatter())
+    security_logger.addHandler(handler)
+    security_logger.setLevel(logging.INFO)

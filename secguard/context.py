@@ -1,0 +1,176 @@
+"""What is known of the request at hand, wherever in its handling one stands.
+
+The middleware binds a ``RequestContext`` to a ContextVar. That one wins over any request passed around,
+which may be missing (token packages), a wrapper (REST framework) or made up (``force_login``).
+"""
+
+from __future__ import annotations
+
+import os
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from django.core.handlers.asgi import ASGIRequest
+
+from secguard.conf import get_settings, until_settings_change
+from secguard.network import UNKNOWN, ClientAddress, ClientAddressResolver
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+    from secguard.detection.detector import Attempt
+    from secguard.detection.store import Pending
+
+_MAX_REQUEST_ID = 128
+_SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:-/+=")
+_current: ContextVar[RequestContext | None] = ContextVar("secguard_context", default=None)
+#: For authenticate() outside the middleware, and without a request: one guess and its outcome.
+_orphan: ContextVar[RequestContext | None] = ContextVar("secguard_orphan", default=None)
+
+
+class Row(Protocol):
+    """Something that is to be saved in the database once the view's transaction has ended."""
+
+
+class RequestContext:
+    """One request, or the lack of one. Cheap to make: everything else is found when it is asked for."""
+
+    __slots__ = (
+        "_request_id",
+        "address",
+        "attempts",
+        "authenticated",
+        "collects",
+        "denied",
+        "episode",
+        "pending",
+        "refused",
+        "request",
+        "rows",
+    )
+
+    def __init__(self, request: HttpRequest | None, address: ClientAddress) -> None:
+        self.request = request
+        self.address = address
+        self.attempts: list[Attempt] = []
+        #: Writes whose replies are still to come, and the attempts they belong to.
+        self.pending: list[tuple[Pending, Attempt]] = []
+        self.rows: list[Row] = []
+        #: The attempt that was refused, if the request made one, and whether another one got in.
+        self.refused: Attempt | None = None
+        #: The episode of refusals that ``refused`` belongs to: a room above knows what that is.
+        self.episode: Any = None
+        self.authenticated = False
+        self.denied = False
+        #: Somebody calls ``Pipeline.finish`` at the end, in this thread: replies may wait until then.
+        self.collects = False
+        self._request_id = ""
+
+    @property
+    def request_id(self) -> str:
+        """The id that the proxy gave the request, or one of our own."""
+        if not self._request_id:
+            given = header(self.request, get_settings().request_id_header) if self.request else None
+            usable = given and len(given) <= _MAX_REQUEST_ID and _SAFE.issuperset(given)
+            self._request_id = given if given and usable else os.urandom(8).hex()
+        return self._request_id
+
+    def fields(self) -> dict[str, Any]:
+        """What rules may count of a request besides who made it."""
+        if self.request is None:
+            return {}
+        return {"path": self.request.path, "user_agent": self.request.META.get("HTTP_USER_AGENT", "")}
+
+    def describe(self, address: ClientAddress) -> dict[str, Any]:
+        """What every event's line says of its request. The path comes without its query: it may hold secrets."""
+        found: dict[str, Any] = {"ip_address": address.text or None}
+        request = self.request
+        if request is not None and request.META:
+            found["user_agent"] = request.META.get("HTTP_USER_AGENT", "")
+            found["request_id"] = self.request_id
+            found["path"] = request.path
+            found["method"] = request.method
+        return found
+
+    def open_attempt(self, account: str | None = None) -> Attempt | None:
+        """The attempt whose outcome is awaited: the latest in flight, of this account if one is named."""
+        for attempt in reversed(self.attempts):
+            if attempt.in_flight and (account is None or attempt.observation.account == account):
+                return attempt
+        return None
+
+
+def header(request: HttpRequest, name: str) -> str | None:
+    """A header's value, several lines joined by commas.
+
+    Under ASGI the raw headers are read: META folds ``X_Forwarded_For``, which a client may send past a
+    proxy, into ``X-Forwarded-For``.
+    """
+    if isinstance(request, ASGIRequest):
+        wanted = name.lower().encode()
+        found = [value for key, value in request.scope.get("headers", ()) if key.lower() == wanted]
+        return b",".join(found).decode("latin-1") if found else None
+    value = request.META.get("HTTP_" + name.upper().replace("-", "_"))
+    return value if isinstance(value, str) else None
+
+
+@until_settings_change
+def get_resolver() -> ClientAddressResolver:
+    settings = get_settings()
+    proxies = settings.trusted_proxies
+    return ClientAddressResolver(
+        proxies.networks, hops=proxies.hops, header=settings.client_ip_header, allowlist=settings.allowlist
+    )
+
+
+def context_of(request: HttpRequest) -> RequestContext:
+    """A new context for a request, its client's address found."""
+    context = RequestContext(request, UNKNOWN)
+    remote = request.META.get("REMOTE_ADDR")
+    context.address = get_resolver().resolve(remote, lambda name: header(request, name))
+    return context
+
+
+def bind(context: RequestContext) -> Token[RequestContext | None]:
+    return _current.set(context)
+
+
+def unbind(token: Token[RequestContext | None]) -> None:
+    _current.reset(token)
+
+
+def current() -> RequestContext | None:
+    """The context of the request that is being handled, if the middleware is installed."""
+    return _current.get()
+
+
+R = TypeVar("R", bound="HttpRequest | None")
+
+
+def unwrapped(request: Any) -> HttpRequest | None:
+    """Django's request inside a REST framework one."""
+    return getattr(request, "_request", request)
+
+
+def context_for(request: Any = None) -> RequestContext:
+    """The context that an event belongs to: the bound one, the request's own, or the orphan's."""
+    context = _current.get()
+    if context is not None:
+        return context
+    plain = unwrapped(request)
+    if plain is not None and hasattr(plain, "META"):
+        own: RequestContext | None = getattr(plain, "_secguard_context", None)
+        if own is None:
+            own = plain._secguard_context = context_of(plain)  # type: ignore[attr-defined]
+        return own
+    orphan = _orphan.get()
+    if orphan is None:
+        orphan = RequestContext(None, UNKNOWN)
+        _orphan.set(orphan)
+    return orphan
+
+
+def renew_orphan() -> None:
+    """Start afresh where no request tells one guess from the next."""
+    if _current.get() is None:
+        _orphan.set(None)

@@ -1,0 +1,96 @@
+"""The rules that secguard ships, and how a project changes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from difflib import get_close_matches
+from typing import Any
+
+from secguard.detection.rule import Action, Rule
+from secguard.events import EventType, Severity
+from secguard.exceptions import InvalidRule
+
+MINUTE = 60
+_FAILED = EventType.LOGIN_FAILED.value
+
+BRUTE_FORCE = Rule(
+    name="brute_force",
+    events=_FAILED,
+    subject="address",
+    threshold=5,
+    window=15 * MINUTE,
+    action=Action.BLOCK,
+    technique="T1110.001",
+)
+DISTRIBUTED_ATTACK = Rule(
+    name="distributed_attack",
+    events=_FAILED,
+    subject="account",
+    distinct="address",
+    threshold=10,
+    window=30 * MINUTE,
+    technique="T1110",
+)
+ACCOUNT_ENUMERATION = Rule(
+    name="account_enumeration",
+    events=_FAILED,
+    subject="address",
+    distinct="account",
+    threshold=20,
+    window=10 * MINUTE,
+    action=Action.BLOCK,
+    technique="T1110.003",
+)
+ACCOUNT_FAILURES = Rule(
+    name="account_failures",
+    events=_FAILED,
+    subject="account",
+    threshold=20,
+    window=30 * MINUTE,
+    severity=Severity.CRITICAL,
+    technique="T1110.001",
+)
+
+#: Techniques are those of MITRE ATT&CK Enterprise.
+DEFAULT_RULES: tuple[Rule, ...] = (BRUTE_FORCE, DISTRIBUTED_ATTACK, ACCOUNT_ENUMERATION, ACCOUNT_FAILURES)
+_FIELDS = tuple(item.name for item in fields(Rule) if item.init and item.name != "name")
+
+
+def with_overrides(overrides: Mapping[str, Any], base: tuple[Rule, ...] = DEFAULT_RULES) -> tuple[Rule, ...]:
+    """``base`` with a project's changes applied.
+
+    Per name: None switches a rule off, a mapping changes its fields (or, under a new name, makes a
+    new rule), a Rule replaces it. Raises InvalidRule, which names the rule and the field.
+    """
+    rules = {rule.name: rule for rule in base}
+    for name, change in overrides.items():
+        if change is None:
+            if name not in rules:
+                raise InvalidRule(f"rule {name!r:.80} cannot be switched off: there is none. {_known(name, rules)}")
+            del rules[name]
+        else:
+            rules[name] = _changed(name, change, rules.get(name))
+    return tuple(rules.values())
+
+
+def _changed(name: str, change: object, rule: Rule | None) -> Rule:
+    if isinstance(change, Rule):
+        return change if change.name == name else replace(change, name=name)
+    if not isinstance(change, Mapping):
+        raise InvalidRule(f"rule {name!r:.80} is {change!r:.80}; give a dict of fields, a Rule, or None")
+    for key in change:
+        if key not in _FIELDS:
+            raise InvalidRule(f"rule {name!r:.80}: unknown field {key!r:.80}. {_known(key, _FIELDS)}")
+    if rule is not None:
+        return replace(rule, **change)
+    missing = [key for key in ("events", "subject", "threshold", "window") if key not in change]
+    if missing:
+        raise InvalidRule(f"rule {name!r:.80} is new and lacks {', '.join(missing)}")
+    return Rule(name=name, **change)
+
+
+def _known(name: object, names: object) -> str:
+    known = [str(each) for each in names]  # type: ignore[attr-defined]
+    close = get_close_matches(str(name), known, n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."

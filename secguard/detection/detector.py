@@ -1,0 +1,409 @@
+"""Turns what happened into operations on counters, and what the counters answer into findings.
+
+Nothing here does I/O. A procedure that needs the store is a generator: it yields ``Trip`` and ``Pause``
+and is resumed with what came of them, so that the sync and the async driver run the same code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from binascii import b2a_base64
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+from secguard.detection.identity import NO_VALUE, VALUE_SIZE, keyed_digest
+from secguard.detection.rule import BLOCKABLE_SUBJECTS, RECORD_CAP, Action, Rule
+from secguard.detection.store import (
+    ABANDON,
+    FAIL,
+    FORGET,
+    ID_SIZE,
+    LINK,
+    LINKED,
+    OPENED,
+    READ,
+    REFUSED,
+    RESERVE,
+    RESET,
+    STREAM_SIZE,
+    WAIT,
+    Op,
+    Panel,
+    Reply,
+    Watch,
+)
+from secguard.events import EventType
+from secguard.exceptions import InvalidRule
+
+#: How long a reservation may stay in flight, in seconds: longer than any password check.
+LEASE = 30
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.1
+_LOGIN = EventType.LOGIN_FAILED.value
+#: Where a rule counts no distinct field, entries carry this one, so that a success can forgive its own.
+_PARTNER = {"address": "account", "network": "account", "account": "address", "user": "address", "pair": ""}
+_MAX_CACHED = 10_000
+
+T = TypeVar("T")
+
+
+class Trip(NamedTuple):
+    """Ask the store. Resumed with the list of replies."""
+
+    ops: list[Op]
+
+
+class Pause(NamedTuple):
+    """Wait for others to finish. Resumed with False if that is not possible here, or no longer."""
+
+    seconds: float
+
+
+Procedure = Generator[Trip | Pause, Any, T]
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Whom an event concerns. Everything is optional; what is unknown is counted nowhere.
+
+    ``address``: the canonical address, an IPv6 one as its /64. ``network``: its /24 or /48.
+    ``account``: the normalised identifier. ``user``: the primary key. ``fields``: what else rules may
+    count. ``enforce``: limits may refuse this address.
+    """
+
+    address: str = ""
+    network: str = ""
+    account: str | None = None
+    user: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    enforce: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Threat:
+    """A rule that tripped: ``count`` of ``rule`` on ``subject``, one of the rule's kind of subject."""
+
+    rule: Rule
+    subject: str
+    count: int
+
+
+class Target(NamedTuple):
+    """One subject's record that an event touches, and what it writes there."""
+
+    kind: str
+    subject: str
+    key: bytes
+    panel: Panel
+    entries: bytes
+
+
+@dataclass(slots=True)
+class Findings:
+    """What the counters said: failures by rule, the rules whose threat is open, and those just opened."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    open: set[str] = field(default_factory=set)
+    opened: list[Threat] = field(default_factory=list)
+
+    def predicts_threat(self, rules: Mapping[str, Rule]) -> bool:
+        """Would a failure open a threat, for all that is known?"""
+        return any(count >= rules[name].threshold for name, count in self.counts.items() if name not in self.open)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One guess at a secret, from its reservation to its outcome."""
+
+    observation: Observation
+    targets: list[Target]
+    id: bytes = field(default_factory=lambda: os.urandom(ID_SIZE))
+    state: str = "new"  # → reserved | refused → failed | passed | unknown
+    findings: Findings = field(default_factory=Findings)
+    retry_after: int = 0  # seconds
+    owner: object = None  # the backend that reserved it
+    alias: str | None = None  # what the log shows instead of the account
+
+    @property
+    def in_flight(self) -> bool:
+        return self.state == "reserved"
+
+
+class _Feed(NamedTuple):
+    """How events of one type enter the record of one kind of subject."""
+
+    kind: str
+    streams: tuple[tuple[bytes, str], ...]  # (stream, the field whose value the entry carries)
+
+
+class Detector:
+    """The rules, compiled. ``key``: the secret under which identifiers become digests.
+
+    Raises InvalidRule if two event types would be mixed up in a record.
+    """
+
+    def __init__(self, rules: Iterable[Rule], *, key: bytes, lease: float = LEASE, cap: int = RECORD_CAP) -> None:
+        self.rules: dict[str, Rule] = {rule.name: rule for rule in rules}
+        self.digest = keyed_digest(key)
+        self._lease_ms, self._cap = int(lease * 1000), cap
+        self._digests: dict[tuple[str, str], bytes] = {}
+        self._links: dict[bytes, bytes] = {}
+        self._stream_names: dict[bytes, str] = {}
+        self._feeds: dict[str, list[_Feed]] = {}
+        self._panels: dict[tuple[str, bool], Panel] = {}
+        self._compile()
+
+    # -- compiling -------------------------------------------------------------------------------
+
+    def _compile(self) -> None:
+        kinds = dict.fromkeys(rule.subject for rule in self.rules.values())
+        for kind in kinds:
+            mine = [rule for rule in self.rules.values() if rule.subject == kind]
+            for event_type in dict.fromkeys(event for rule in mine for event in rule.events):
+                streams = tuple((self._stream(event_type, part), part) for part in _parts(mine, event_type, kind))
+                self._feeds.setdefault(event_type, []).append(_Feed(kind, streams))
+            for limiting in (False, True):
+                watches = [self._watch(rule, mine, limiting) for rule in mine]
+                self._panels[kind, limiting] = Panel(watches, lease_ms=self._lease_ms, cap=self._cap)
+
+    def _watch(self, rule: Rule, siblings: list[Rule], limiting: bool) -> Watch:
+        parts = [(event, rule.distinct or _parts(siblings, event, rule.subject)[0]) for event in rule.events]
+        streams = b"".join(self._stream(event, part) for event, part in parts)
+        limits = limiting and rule.action is Action.BLOCK and _LOGIN in rule.events
+        return Watch(rule.name, streams, rule.distinct is not None, rule.window_ms, rule.threshold, limits)
+
+    def _stream(self, event_type: str, part: str) -> bytes:
+        """Two bytes that stand for a kind of entry, the same in every process and release."""
+        name = f"{event_type}/{part}"
+        stream = hashlib.sha256(name.encode()).digest()[:STREAM_SIZE]
+        other = self._stream_names.setdefault(stream, name)
+        if other != name:
+            raise InvalidRule(f"event {name} and {other} share a stream code; rename one of them")
+        return stream
+
+    # -- whom an event touches ---------------------------------------------------------------------
+
+    def watches(self, event_type: str) -> bool:
+        """Does any rule count events of this type?"""
+        return event_type in self._feeds
+
+    def targets(self, event_type: str, who: Observation) -> list[Target]:
+        """The records that an event of this type is written to."""
+        found = []
+        for feed in self._feeds.get(event_type, ()):
+            subject = _subject(feed.kind, who)
+            if subject:
+                entries = b"".join(stream + self._value(part, who) for stream, part in feed.streams)
+                found.append(self._target(feed.kind, subject, entries, who.enforce))
+        return found
+
+    def subject_target(self, kind: str, subject: str) -> Target:
+        """The record of one subject, to read or to reset."""
+        return self._target(kind, subject, b"", False)
+
+    def _target(self, kind: str, subject: str, entries: bytes, enforce: bool) -> Target:
+        digest = self._subject_digest(kind, subject)
+        return Target(kind, subject, _key(kind, digest), self._panel(kind, enforce), entries)
+
+    def _panel(self, kind: str, enforce: bool) -> Panel:
+        panel = self._panels.get((kind, enforce and kind in BLOCKABLE_SUBJECTS))
+        return panel or Panel((), lease_ms=self._lease_ms, cap=self._cap)
+
+    def _subject_digest(self, kind: str, subject: str) -> bytes:
+        digest = self._cached_digest(kind, subject)
+        return self._links.get(digest, digest) if kind == "account" else digest
+
+    def _cached_digest(self, kind: str, value: str) -> bytes:
+        cached = self._digests.get((kind, value))
+        if cached is None:
+            cached = self.digest(kind, value)
+            if len(value) <= 64:
+                _remember(self._digests, (kind, value), cached)
+        return cached
+
+    def _value(self, part: str, who: Observation) -> bytes:
+        if part == "account":
+            return self._subject_digest(part, who.account)[:VALUE_SIZE] if who.account else NO_VALUE
+        if part in ("address", "network", "user"):
+            value = getattr(who, part)
+            return self._cached_digest(part, value)[:VALUE_SIZE] if value else NO_VALUE
+        value = who.fields.get(part) if part else None
+        return NO_VALUE if value is None else self.digest(part, str(value))[:VALUE_SIZE]
+
+    # -- one attempt ---------------------------------------------------------------------------------
+
+    def attempt(self, who: Observation) -> Attempt:
+        return Attempt(who, self.targets(_LOGIN, who))
+
+    def reserve(self, attempt: Attempt) -> Procedure[None]:
+        """Take a slot under every limit, waiting while others might free one. Sets ``attempt.state``."""
+        wanted, pause = list(range(len(attempt.targets))), _FIRST_PAUSE
+        while True:
+            replies = yield from self._trip(attempt, RESERVE, wanted)
+            self._note(attempt, wanted, replies)
+            closed = [at for at, reply in zip(wanted, replies, strict=True) if reply.status in (WAIT, REFUSED)]
+            if not closed:
+                attempt.state = "reserved"
+                return
+            # Nobody waits for one slot while holding another. A record without a limit has no slots.
+            scarce = [at for at in wanted if at not in closed and _is_limiting(attempt.targets[at])]
+            yield from self._give_back(attempt, scarce)
+            wanted = sorted(closed + scarce)
+            refused = any(reply.status == REFUSED for reply in replies)
+            # Jitter: a burst that came together must not ask again together.
+            if refused or not (yield Pause(pause * random.uniform(0.5, 1.5))):  # noqa: S311
+                yield from self._give_back(attempt, [at for at in range(len(attempt.targets)) if at not in wanted])
+                attempt.retry_after = -(-max(reply.retry_after_ms for reply in replies) // 1000)
+                attempt.state = "refused"
+                return
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+    def _note(self, attempt: Attempt, which: list[int], replies: list[Reply]) -> None:
+        found = self.findings([attempt.targets[at] for at in which], replies)
+        attempt.findings.counts.update(found.counts)
+        attempt.findings.open |= found.open
+
+    def _give_back(self, attempt: Attempt, which: list[int]) -> Procedure[None]:
+        if which:
+            targets = [attempt.targets[at] for at in which]
+            yield Trip([Op(FORGET, target.key, target.panel, attempt.id) for target in targets])
+
+    def _trip(self, attempt: Attempt, code: bytes, which: Sequence[int] | None = None) -> Procedure[list[Reply]]:
+        """One operation on these targets (all, if not said)."""
+        indices = list(range(len(attempt.targets))) if which is None else which
+        if not indices:
+            return []
+        replies: list[Reply] = yield Trip([_op(code, attempt.targets[at], attempt.id) for at in indices])
+        return (yield from self._follow_links(attempt, code, indices, replies))
+
+    def _follow_links(
+        self, attempt: Attempt, code: bytes, which: Sequence[int], replies: list[Reply]
+    ) -> Procedure[list[Reply]]:
+        """Ask again where a record turned out to be another account's."""
+        for place, at in enumerate(which):
+            if replies[place].status == LINKED:
+                attempt.targets[at] = target = self._linked(attempt.targets[at], replies[place].link)
+                replies[place] = (yield Trip([_op(code, target, attempt.id)]))[0]
+        return replies
+
+    def _linked(self, target: Target, link: bytes) -> Target:
+        _remember(self._links, self._cached_digest(target.kind, target.subject), link)
+        return target._replace(key=_key(target.kind, link))
+
+    def record(self, attempt: Attempt) -> Procedure[Findings]:
+        """Count the attempt as failed and wait for what the counters say."""
+        replies = yield from self._trip(attempt, FAIL)
+        return self.findings(attempt.targets, replies)
+
+    def recorded(self, attempt: Attempt, replies: list[Reply]) -> Procedure[Findings]:
+        """The same, for ``fail_ops`` that were sent earlier and answered with ``replies``."""
+        replies = yield from self._follow_links(attempt, FAIL, range(len(attempt.targets)), replies)
+        return self.findings(attempt.targets, replies)
+
+    def fail_ops(self, attempt: Attempt) -> list[Op]:
+        return [_op(FAIL, target, attempt.id) for target in attempt.targets]
+
+    def abandon_ops(self, attempt: Attempt) -> list[Op]:
+        return [Op(ABANDON, target.key, target.panel, attempt.id) for target in attempt.targets]
+
+    def pass_ops(self, attempt: Attempt, earlier: Sequence[Attempt] = (), link: str | None = None) -> list[Op]:
+        """Free the slot and forgive the account's failures from this address, never another account's.
+
+        ``earlier``: failed attempts of the same request, under the user's other names: forgiven too.
+        ``link``: the account's canonical identifier, if the one used differs and shall count as it.
+        """
+        ops: list[Op] = []
+        account = attempt.observation.account
+        for target in attempt.targets:
+            # Without an account there is nothing of one's own to forgive, only the slot to free.
+            ops.append(_op(FORGET, target, attempt.id) if account else Op(FORGET, target.key, target.panel, attempt.id))
+        for other in earlier:
+            ops += [Op(FORGET, target.key, target.panel, other.id) for target in other.targets]
+        if link and account and link != account:
+            ops += self._link_ops(account, link)
+        return ops
+
+    def _link_ops(self, account: str, canonical: str) -> list[Op]:
+        source, target = self._cached_digest("account", account), self._subject_digest("account", canonical)
+        if source == target or self._links.get(source) == target:
+            return []
+        _remember(self._links, source, target)
+        return [Op(LINK, _key("account", source), self._panel("account", False), payload=target)]
+
+    def is_linked(self, account: str) -> bool:
+        """Is this identifier known to be another name of an account?"""
+        return self._cached_digest("account", account) in self._links
+
+    # -- reading ---------------------------------------------------------------------------------------
+
+    def read(self, attempt: Attempt) -> Procedure[Findings]:
+        """What the counters say of the attempt's subjects; nothing is changed."""
+        replies = yield from self._trip(attempt, READ)
+        return self.findings(attempt.targets, replies)
+
+    def reset(self, attempt: Attempt) -> Procedure[None]:
+        """Drop the records of the attempt's subjects, open threats included."""
+        yield from self._trip(attempt, READ)  # follows links
+        yield Trip([Op(RESET, target.key, target.panel) for target in attempt.targets])
+
+    def findings(self, targets: Sequence[Target], replies: Sequence[Reply]) -> Findings:
+        found = Findings()
+        for target, reply in zip(targets, replies, strict=True):
+            for watch, count, threat in zip(target.panel.watches, reply.counts, reply.threats, strict=False):
+                found.counts[watch.rule] = count
+                if threat:
+                    found.open.add(watch.rule)
+                if threat == OPENED:
+                    found.opened.append(Threat(self.rules[watch.rule], target.subject, count))
+        return found
+
+
+def _parts(siblings: Iterable[Rule], event_type: str, kind: str) -> list[str]:
+    """The fields that entries of this type carry on this kind of subject: one stream for each."""
+    distinct = {rule.distinct for rule in siblings if event_type in rule.events and rule.distinct}
+    return sorted(distinct) or [_PARTNER[kind]]
+
+
+def _subject(kind: str, who: Observation) -> str:
+    if kind == "pair":
+        return f"{who.address} {who.account}" if who.address and who.account else ""
+    return getattr(who, kind) or ""
+
+
+def _key(kind: str, digest: bytes) -> bytes:
+    return b"sg:%b:%b" % (_LETTERS[kind], _base64(digest))
+
+
+_LETTERS = {"address": b"a", "account": b"u", "pair": b"p", "network": b"n", "user": b"i"}
+
+
+def _base64(digest: bytes) -> bytes:
+    return b2a_base64(digest, newline=False).rstrip(b"=")
+
+
+def _is_limiting(target: Target) -> bool:
+    return any(watch.limiting for watch in target.panel.watches)
+
+
+def _op(code: bytes, target: Target, ids: bytes) -> Op:
+    return Op(code, target.key, target.panel, ids, target.entries)
+
+
+def _remember(cache: dict[Any, bytes], key: Any, value: bytes) -> None:
+    """A cache that is emptied when it is full: bounded, and without the price of an order."""
+    if len(cache) >= _MAX_CACHED:
+        cache.clear()
+    cache[key] = value
+
+
+def run(procedure: Procedure[T], execute: Callable[[list[Op]], list[Reply]]) -> T:
+    """Drive a procedure that never pauses, such as reading, recording or a replay."""
+    answer: Any = None
+    while True:
+        try:
+            step = procedure.send(answer)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        answer = execute(step.ops) if isinstance(step, Trip) else False

@@ -1,0 +1,125 @@
+"""A detection rule is data: what to count, over whom, for how long, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
+
+from secguard.events import Severity, spec_of
+from secguard.exceptions import InvalidRule
+
+#: Entries of one kind that a subject's record holds; counts saturate there.
+RECORD_CAP = 1_000
+#: The longest window, in seconds: a record lives that long in the store.
+MAX_WINDOW = 7 * 24 * 3600
+SUBJECTS = ("address", "account", "pair", "network", "user")
+#: Subjects that stand for a client address, so that there is something to block.
+BLOCKABLE_SUBJECTS = ("address", "pair", "network")
+
+
+class Action(str, Enum):
+    """What follows when a rule opens a threat. A threat is always logged and signalled."""
+
+    LOG = "log"
+    BLOCK = "block"
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Opens a threat when ``threshold`` events of ``events`` fall on one subject within ``window``.
+
+    ``events``: one event type or several. ``subject``: whom to count, one of ``SUBJECTS``.
+    ``distinct``: count different values of this field (``account``, ``address``, ``network``, ``user``,
+    ``path``, ``user_agent`` or a key of the event's context) instead of events. ``window`` and
+    ``block_duration``: seconds or timedelta. ``technique``: an ATT&CK technique for the log.
+
+    Raises InvalidRule, which names the field.
+    """
+
+    name: str
+    events: tuple[str, ...] | str
+    subject: str
+    threshold: int
+    window: int | float | timedelta
+    distinct: str | None = None
+    severity: Severity = Severity.CRITICAL
+    action: Action = Action.LOG
+    block_duration: int | float | timedelta | None = None
+    technique: str = ""
+    window_ms: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        settle = object.__setattr__
+        settle(self, "name", self._name())
+        settle(self, "events", self._event_types())
+        settle(self, "window", self._seconds("window", self.window, MAX_WINDOW))
+        settle(self, "window_ms", int(self.window * 1000))  # type: ignore[operator]
+        if self.block_duration is not None:
+            settle(self, "block_duration", self._seconds("block_duration", self.block_duration, None))
+        settle(self, "severity", self._member("severity", Severity, self.severity))
+        settle(self, "action", self._member("action", Action, self.action))
+        self._check_threshold()
+        self._check_subject()
+
+    def _fail(self, what: str) -> InvalidRule:
+        return InvalidRule(f"rule {self.name!r}: {what}")
+
+    def _name(self) -> str:
+        if not isinstance(self.name, str) or not self.name.isidentifier() or len(self.name) > 64:
+            raise InvalidRule(f"rule name {self.name!r:.80} must be an identifier of at most 64 characters")
+        if not self.name.isascii():
+            raise InvalidRule(f"rule name {self.name!r:.80} must be ASCII: it is written into log lines and keys")
+        return self.name
+
+    def _event_types(self) -> tuple[str, ...]:
+        given: Sequence[str] = (self.events,) if isinstance(self.events, str) else tuple(self.events or ())
+        if not given:
+            raise self._fail("events is empty; name at least one event type")
+        for event_type in given:
+            try:
+                spec_of(event_type)
+            except (ValueError, TypeError) as error:
+                raise self._fail(f"events: {error}") from None
+        return tuple(dict.fromkeys(str(event_type) for event_type in given))
+
+    def _seconds(self, name: str, value: object, most: int | None) -> float:
+        seconds = value.total_seconds() if isinstance(value, timedelta) else value
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+            raise self._fail(f"{name} is {value!r:.80}; give seconds as a number, or a timedelta")
+        if not seconds >= 1 or seconds == float("inf"):
+            raise self._fail(f"{name} is {seconds} s; it must be at least 1 second")
+        if most is not None and seconds > most:
+            raise self._fail(f"{name} is {seconds} s; the most is {most} s (7 days), since a record lives that long")
+        return seconds
+
+    def _member(self, name: str, kind: type[Severity] | type[Action], value: object) -> Severity | Action:
+        try:
+            return kind(value)
+        except ValueError:
+            choices = ", ".join(repr(member.value) for member in kind)
+            raise self._fail(f"{name} is {value!r:.80}; use one of {choices}") from None
+
+    def _check_threshold(self) -> None:
+        threshold = self.threshold
+        if isinstance(threshold, bool) or not isinstance(threshold, int):
+            raise self._fail(f"threshold is {threshold!r:.80}; give a whole number")
+        if not 1 <= threshold <= RECORD_CAP:
+            raise self._fail(f"threshold is {threshold}; it must be from 1 to {RECORD_CAP}, where counts saturate")
+
+    def _check_subject(self) -> None:
+        if self.subject not in SUBJECTS:
+            raise self._fail(f"subject is {self.subject!r:.80}; use one of {', '.join(SUBJECTS)}")
+        if self.distinct is not None and not (isinstance(self.distinct, str) and self.distinct.isidentifier()):
+            raise self._fail(f"distinct is {self.distinct!r:.80}; name a field such as 'account' or 'address'")
+        if self.distinct == self.subject:
+            raise self._fail(f"distinct and subject are both {self.subject!r}: there would never be more than one")
+        if self.action is Action.BLOCK and self.subject not in BLOCKABLE_SUBJECTS:
+            raise self._fail(
+                f"action 'block' needs an address to block, but subject is {self.subject!r}; "
+                f"use action 'log', or one of the subjects {', '.join(BLOCKABLE_SUBJECTS)}"
+            )

@@ -1,0 +1,70 @@
+"""Makes an event known: one log line and one signal. Neither can hurt the request."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+from django.dispatch import Signal
+
+from secguard import signals
+from secguard.events import Event, Origin
+from secguard.formatters.text import clean_context, one_line
+
+#: The logger of security events. Configure it in LOGGING like any other.
+security_logger = logging.getLogger("security.events")
+#: What goes wrong inside secguard itself, with tracebacks.
+internal_logger = logging.getLogger("secguard")
+
+#: Events that no handler could take, since the process started.
+lost_events = 0
+
+
+def emit(event: Event) -> None:
+    """Write the event's line and tell the receivers of ``event_logged``."""
+    global lost_events
+    event.context = clean_context(event.context)
+    event.message = one_line(event.message)
+    try:
+        _write(event)
+    except Exception:
+        lost_events += 1
+        report_failure("a handler of the logger %r raised; the event %s is lost", security_logger.name, event.type)
+    send(signals.event_logged, event=event)
+
+
+def _write(event: Event) -> None:
+    level = event.severity.level
+    if not security_logger.isEnabledFor(level):
+        return
+    origin = event.origin or calling_function(3)  # whoever called emit()
+    extra = {"context": event.context, "context_is_clean": True}
+    record = security_logger.makeRecord(
+        security_logger.name, level, origin.file, origin.line, event.message, (), None, origin.function, extra
+    )
+    security_logger.handle(record)
+
+
+def calling_function(depth: int) -> Origin:
+    """Where in the code the caller stands; ``depth`` counts frames as in ``sys._getframe``."""
+    frame = sys._getframe(depth)
+    return Origin(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+
+
+def send(signal: Signal, **payload: Any) -> None:
+    """Send a signal; receivers that raise are reported and do no harm."""
+    if not signal.receivers:
+        return
+    for receiver, result in signal.send_robust(sender=None, **payload):
+        if isinstance(result, Exception):
+            report_failure("the receiver %r raised", receiver, error=result)
+
+
+def report_failure(message: str, *args: object, error: BaseException | None = None) -> None:
+    """Log what went wrong inside secguard. If even that raises, there is nobody left to tell."""
+    trouble = error or sys.exc_info()[1]
+    try:
+        internal_logger.error(message, *args, exc_info=trouble)
+    except Exception as last:
+        logging.lastResort and logging.lastResort.stream.write(f"secguard: {message % args}: {last!r}\n")

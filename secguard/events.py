@@ -1,0 +1,166 @@
+"""The vocabulary: what can happen, how grave it is, and what other standards call it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple
+
+
+class _Text(str, Enum):
+    """A string enumeration whose members print as their value on every Python (StrEnum is 3.11)."""
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class Category(_Text):
+    """What an event is about."""
+
+    AUTHENTICATION = "authentication"
+    AUTHORIZATION = "authorization"
+    ACCOUNT = "account"
+    DATA_ACCESS = "data_access"
+    THREAT = "threat"
+    SYSTEM = "system"
+
+
+class Severity(_Text):
+    """How grave an event is; the order of the members is the order of gravity."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+    @property
+    def level(self) -> int:
+        """The level of the standard library's logging."""
+        return _LEVELS[self]
+
+
+_LEVELS = {
+    Severity.INFO: logging.INFO,
+    Severity.WARNING: logging.WARNING,
+    Severity.ERROR: logging.ERROR,
+    Severity.CRITICAL: logging.CRITICAL,
+}
+
+
+class EventType(_Text):
+    """Every event that secguard itself knows. Projects may log further types of their own."""
+
+    LOGIN_SUCCESS = "login_success"
+    LOGIN_FAILED = "login_failed"
+    LOGOUT = "logout"
+    ATTEMPT_REFUSED = "attempt_refused"
+    ACCOUNT_LOCKED = "account_locked"
+    ACCOUNT_UNLOCKED = "account_unlocked"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105 - the name of an event
+    TWO_FACTOR_ENABLED = "2fa_enabled"
+    TWO_FACTOR_DISABLED = "2fa_disabled"
+    PERMISSION_DENIED = "permission_denied"
+    DATA_ACCESS = "data_access"
+    SUSPICIOUS_ACTIVITY = "suspicious_activity"
+    REQUEST_BLOCKED = "request_blocked"
+    ADDRESS_BLOCKED = "address_blocked"
+    ADDRESS_UNBLOCKED = "address_unblocked"
+    BLOCK_SUPPRESSED = "block_suppressed"
+    CLIENT_ADDRESS_UNKNOWN = "client_address_unknown"
+    MODE_OVERRIDDEN = "mode_overridden"
+    DEGRADED = "degraded"
+    RECOVERED = "recovered"
+
+
+class EventSpec(NamedTuple):
+    """One row of the vocabulary. The log level follows from the severity."""
+
+    category: Category
+    severity: Severity
+    owasp: str
+
+
+_A, _Z, _C = Category.AUTHENTICATION, Category.AUTHORIZATION, Category.ACCOUNT
+_D, _T, _S = Category.DATA_ACCESS, Category.THREAT, Category.SYSTEM
+_INFO, _WARNING, _ERROR, _CRITICAL = Severity
+
+#: Terms of the OWASP Logging Vocabulary Cheat Sheet; a type without an exact term takes the nearest.
+VOCABULARY: Mapping[str, EventSpec] = {
+    EventType.LOGIN_SUCCESS: EventSpec(_A, _INFO, "authn_login_success"),
+    EventType.LOGIN_FAILED: EventSpec(_A, _WARNING, "authn_login_fail"),
+    EventType.LOGOUT: EventSpec(_A, _INFO, "session_expired"),
+    EventType.ATTEMPT_REFUSED: EventSpec(_A, _WARNING, "authn_login_fail_max"),
+    EventType.ACCOUNT_LOCKED: EventSpec(_C, _ERROR, "authn_login_lock"),
+    EventType.ACCOUNT_UNLOCKED: EventSpec(_C, _INFO, "user_updated"),
+    EventType.PASSWORD_CHANGED: EventSpec(_C, _INFO, "authn_password_change"),
+    EventType.TWO_FACTOR_ENABLED: EventSpec(_C, _INFO, "user_updated"),
+    EventType.TWO_FACTOR_DISABLED: EventSpec(_C, _WARNING, "user_updated"),
+    EventType.PERMISSION_DENIED: EventSpec(_Z, _WARNING, "authz_fail"),
+    EventType.DATA_ACCESS: EventSpec(_D, _INFO, "sensitive_read"),
+    EventType.SUSPICIOUS_ACTIVITY: EventSpec(_T, _CRITICAL, "malicious_extraneous"),
+    EventType.REQUEST_BLOCKED: EventSpec(_T, _WARNING, "authn_login_lock"),
+    EventType.ADDRESS_BLOCKED: EventSpec(_T, _ERROR, "authn_login_lock"),
+    EventType.ADDRESS_UNBLOCKED: EventSpec(_T, _INFO, "authz_admin"),
+    EventType.BLOCK_SUPPRESSED: EventSpec(_T, _WARNING, "authn_login_fail_max"),
+    EventType.CLIENT_ADDRESS_UNKNOWN: EventSpec(_S, _WARNING, "sys_monitor_disabled"),
+    EventType.MODE_OVERRIDDEN: EventSpec(_S, _WARNING, "sys_monitor_disabled"),
+    EventType.DEGRADED: EventSpec(_S, _ERROR, "sys_monitor_disabled"),
+    EventType.RECOVERED: EventSpec(_S, _INFO, "sys_monitor_enabled"),
+}
+
+#: What a project's own event type counts as until it says otherwise.
+CUSTOM = EventSpec(_T, _WARNING, "malicious_extraneous")
+
+
+def spec_of(event_type: str) -> EventSpec:
+    """The vocabulary's row for a type; a project's own types share ``CUSTOM``.
+
+    Raises ValueError for a name that could not stand in a log or a rule: a type is lower-case
+    letters, digits and underscores, at most 64 of them.
+    """
+    spec = VOCABULARY.get(event_type)
+    if spec is not None:
+        return spec
+    if isinstance(event_type, str) and _is_type_name(event_type):
+        return CUSTOM
+    raise ValueError(
+        f"event_type {event_type!r:.80} is no event type. Use one of SecurityEvent's constants, or for an event "
+        "of your own a name of at most 64 lower-case ASCII letters, digits and underscores."
+    )
+
+
+def _is_type_name(name: str) -> bool:
+    return 0 < len(name) <= 64 and name.isascii() and name.replace("_", "a").isalnum() and name == name.lower()
+
+
+def new_event_id() -> str:
+    """A UUID of version 7 (RFC 9562): sortable by time, so that an index on it stays local."""
+    milliseconds = time.time_ns() // 1_000_000
+    tail = os.urandom(10).hex()
+    head = f"{milliseconds:012x}"
+    variant = "89ab"[int(tail[3], 16) & 3]
+    return f"{head[:8]}-{head[8:12]}-7{tail[:3]}-{variant}{tail[4:7]}-{tail[7:19]}"
+
+
+class Origin(NamedTuple):
+    """Where in the code an event was logged: what the log line shows as its location."""
+
+    file: str
+    line: int
+    function: str
+
+
+@dataclass(slots=True)
+class Event:
+    """One thing that happened. ``context`` is what the log line shows, in that order."""
+
+    type: str
+    message: str
+    severity: Severity
+    category: Category
+    context: dict[str, Any] = field(default_factory=dict)
+    origin: Origin | None = None

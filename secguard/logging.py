@@ -1,0 +1,438 @@
+"""The facade that projects call, and the signal receivers too: ``SecurityEventLogger``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.core.signals import setting_changed
+from django.utils.functional import SimpleLazyObject, empty
+from django.utils.module_loading import import_string
+
+from secguard import emit, signals
+from secguard.conf import Settings, get_settings, until_settings_change
+from secguard.context import RequestContext, context_for, get_resolver
+from secguard.detection import DEFAULT_RULES, Observation, Rule, normalize_identifier, with_overrides
+from secguard.detection.detector import Findings
+from secguard.detection.rule import BLOCKABLE_SUBJECTS
+from secguard.emit import security_logger
+from secguard.events import VOCABULARY, Category, Event, EventType, Severity, new_event_id, spec_of
+from secguard.network import ClientAddress, unknown
+from secguard.pipeline import Pipeline
+
+__all__ = ["SecurityEvent", "SecurityEventLogger", "get_event_logger", "security_event_logger", "security_logger"]
+
+#: Class attribute → (rule, field, factor from the attribute's unit to the rule's).
+_THRESHOLDS = {
+    "FAILED_LOGIN_THRESHOLD": ("brute_force", "threshold", 1),
+    "FAILED_LOGIN_WINDOW_MINUTES": ("brute_force", "window", 60),
+    "DISTRIBUTED_ATTACK_THRESHOLD": ("distributed_attack", "threshold", 1),
+    "DISTRIBUTED_ATTACK_WINDOW_MINUTES": ("distributed_attack", "window", 60),
+    "ACCOUNT_ENUMERATION_THRESHOLD": ("account_enumeration", "threshold", 1),
+    "ACCOUNT_ENUMERATION_WINDOW_MINUTES": ("account_enumeration", "window", 60),
+}
+#: Rule → how a failed login's line calls its count.
+_COUNTS = {
+    "brute_force": "failed_attempts_from_ip",
+    "distributed_attack": "unique_ips_for_email",
+    "account_enumeration": "unique_emails_from_ip",
+}
+_LOGIN_TYPES = (EventType.LOGIN_FAILED, EventType.LOGIN_SUCCESS)
+
+
+class _Who(NamedTuple):
+    """Whom a call to the facade is about."""
+
+    context: RequestContext
+    address: ClientAddress
+    observation: Observation
+    names: dict[str, Any]
+    alias: str | None
+
+    @property
+    def label(self) -> str:
+        names = self.names
+        return str(self.alias or names.get("email") or names.get("username") or names.get("user_id") or "nobody")
+
+
+class SecurityEventLogger:
+    """Logs security events, counts them, and acts on what the rules make of them.
+
+    Every ``log_*`` method takes the keywords ``user_id``, ``email``, ``username`` (either one is the
+    account's identifier), ``ip_address``, ``user_agent``, ``reason`` and ``request``, plus anything else
+    that the line shall show, and returns the event. What is not given is taken from the request at hand.
+    None of them raises for what is put in, nor waits longer than SECGUARD["STORE_TIMEOUT"] for the counters;
+    from a coroutine call them through ``sync_to_async``.
+
+    A subclass may set the thresholds below; it beats SECGUARD["RULES"], which beats the defaults.
+    Name it in SECGUARD["LOGGER_CLASS"], and the signal receivers use it. Thread-safe.
+    """
+
+    FAILED_LOGIN_THRESHOLD = 5
+    FAILED_LOGIN_WINDOW_MINUTES: float = 15
+    DISTRIBUTED_ATTACK_THRESHOLD = 10
+    DISTRIBUTED_ATTACK_WINDOW_MINUTES: float = 30
+    ACCOUNT_ENUMERATION_THRESHOLD = 20
+    ACCOUNT_ENUMERATION_WINDOW_MINUTES: float = 10
+
+    def __init__(self) -> None:
+        self._built: tuple[Settings, Pipeline] | None = None
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The rules in force for this logger, at work. Raises InvalidRule for a threshold out of range."""
+        settings = get_settings()
+        built = self._built
+        if built is None or built[0] is not settings:
+            built = self._built = (settings, Pipeline(self.effective_rules()))
+        return built[1]
+
+    def effective_rules(self) -> tuple[Rule, ...]:
+        """The defaults, changed by SECGUARD["RULES"], changed by the thresholds that a subclass sets."""
+        changes: dict[str, dict[str, Any]] = {}
+        for attribute, (rule, field, factor) in _THRESHOLDS.items():
+            if getattr(type(self), attribute) is not getattr(SecurityEventLogger, attribute):
+                changes.setdefault(rule, {})[field] = getattr(self, attribute) * factor
+        rules = get_settings().rules
+        missing = tuple(rule for rule in DEFAULT_RULES if rule.name in changes and rule not in rules)
+        known = {rule.name for rule in rules}
+        return with_overrides(changes, rules + tuple(rule for rule in missing if rule.name not in known))
+
+    # -- events ------------------------------------------------------------------------------------------
+
+    def log_login_success(self, **details: Any) -> Event:
+        """Somebody got in. A warning if failures at or above half a threshold came before."""
+        return self._log(EventType.LOGIN_SUCCESS, "Successful login of {}", details)
+
+    def log_login_failed(self, *, reason: str = "invalid_credentials", **details: Any) -> Event:
+        """A guess was wrong. An error if a threat is open on its address."""
+        return self._log(EventType.LOGIN_FAILED, "Failed login attempt for {}", {"reason": reason, **details})
+
+    def log_logout(self, **details: Any) -> Event:
+        """Somebody left."""
+        return self._log(EventType.LOGOUT, "Logout of {}", details)
+
+    def log_account_locked(self, *, reason: str = "", **details: Any) -> Event:
+        """An account was locked, by the project or by an operator."""
+        event = self._log(EventType.ACCOUNT_LOCKED, "Account {} locked", {"reason": reason, **details})
+        emit.send(signals.account_locked, account=_identifier(details), rule=details.get("rule", ""))
+        return event
+
+    def log_account_unlocked(self, *, reason: str = "", **details: Any) -> Event:
+        """An account was unlocked again."""
+        event = self._log(EventType.ACCOUNT_UNLOCKED, "Account {} unlocked", {"reason": reason, **details})
+        emit.send(signals.account_unlocked, account=_identifier(details), by=details.get("by", ""))
+        return event
+
+    def log_password_changed(self, **details: Any) -> Event:
+        """An account has a new password."""
+        return self._log(EventType.PASSWORD_CHANGED, "Password of {} changed", details)
+
+    def log_2fa_enabled(self, **details: Any) -> Event:
+        """An account has a second factor now."""
+        return self._log(EventType.TWO_FACTOR_ENABLED, "Two-factor authentication of {} enabled", details)
+
+    def log_2fa_disabled(self, **details: Any) -> Event:
+        """An account has no second factor any more."""
+        return self._log(EventType.TWO_FACTOR_DISABLED, "Two-factor authentication of {} disabled", details)
+
+    def log_permission_denied(self, **details: Any) -> Event:
+        """Somebody asked for something that is not theirs."""
+        return self._log(EventType.PERMISSION_DENIED, "Permission denied to {}", details)
+
+    def log_data_access(self, **details: Any) -> Event:
+        """Somebody read something that is worth a line."""
+        return self._log(EventType.DATA_ACCESS, "Data access by {}", details)
+
+    def log_suspicious_activity(self, *, severity: Severity | str | None = None, **details: Any) -> Event:
+        """The project itself noticed something. Critical unless ``severity`` says otherwise."""
+        return self._log(EventType.SUSPICIOUS_ACTIVITY, "Suspicious activity of {}", details, severity=severity)
+
+    def log(
+        self,
+        event_type: str,
+        *,
+        message: str | None = None,
+        severity: Severity | str | None = None,
+        **details: Any,
+    ) -> Event:
+        """Any event, of a type in the vocabulary or of the project's own (then a ``category`` may be given).
+
+        Raises ValueError for what cannot be the name of an event type.
+        """
+        spec_of(event_type)
+        text = message if message is not None else f"{str(event_type).replace('_', ' ').capitalize()}: {{}}"
+        return self._log(event_type, text, details, severity=severity, literal=message is not None)
+
+    def attempt_passed(self, *, request: Any = None, user: Any = None) -> None:
+        """The password was right, though nobody may be logged in for it (a second factor is still to come).
+
+        Frees the reservation at once. For doors that know better than Django's signals; logs nothing.
+        """
+        if get_settings().mode != "off":
+            who = self._who("", {"request": request, **names_of(user)})
+            self.pipeline.passed(who.context, who.observation, self._usable_link(who, _canonical(names_of(user))))
+
+    # -- questions ---------------------------------------------------------------------------------------
+
+    def is_suspicious_activity(self, *, ip_address: str | None = None, email: str | None = None) -> bool:
+        """Is a threat open on this address, or on this account?"""
+        return bool(self._findings(ip_address, email).open)
+
+    def get_failed_login_count(self, ip: str) -> int:
+        """Failed logins of an address within the window of the rule brute_force."""
+        return self._findings(ip, None).counts.get("brute_force", 0)
+
+    def reset(self, *, ip_address: str | None = None, email: str | None = None) -> None:
+        """Close the threats of an address or an account and count it from nought.
+
+        Raises ValueError if neither is given.
+        """
+        if ip_address is None and email is None:
+            raise ValueError("reset() needs ip_address=… or email=…: it does not reset everybody.")
+        self.pipeline.forget(address=_subject(ip_address), account=normalize_identifier(email))
+
+    def _findings(self, ip_address: str | None, email: str | None) -> Findings:
+        return self.pipeline.findings(address=_subject(ip_address), account=normalize_identifier(email))
+
+    # -- how ---------------------------------------------------------------------------------------------
+
+    def _log(
+        self,
+        event_type: str,
+        message: str,
+        details: dict[str, Any],
+        *,
+        severity: Severity | str | None = None,
+        literal: bool = False,
+    ) -> Event:
+        origin = emit.calling_function(2)
+        severity = details.pop("severity", severity)
+        who = self._who(event_type, details)
+        link = _canonical(details) if event_type == EventType.LOGIN_SUCCESS else None
+        findings = self._count(event_type, who, link)
+        spec = spec_of(event_type)
+        category = Category(details.pop("category", spec.category))
+        grade = Severity(severity) if severity else self._severity(event_type, spec.severity, findings)
+        head = {"event_type": str(event_type), "category": category.value, "severity": grade.value}
+        context = head | self._context(event_type, who, details, findings)
+        text = message if literal else message.format(who.label)
+        event = Event(str(event_type), text, grade, category, context, origin)
+        if get_settings().mode == "off":
+            return event
+        emit.emit(event)
+        self.pipeline.follow_up(findings.opened, who.context, who.address, who.alias)
+        return event
+
+    def _count(self, event_type: str, who: _Who, link: str | None) -> Findings:
+        if get_settings().mode == "off":
+            return Findings()
+        if event_type == EventType.LOGIN_FAILED:
+            return self.pipeline.failed(who.context, who.observation, who.alias)
+        if event_type == EventType.LOGIN_SUCCESS:
+            who.context.authenticated = True
+            return self.pipeline.passed(who.context, who.observation, self._usable_link(who, link))
+        return self.pipeline.counted(event_type, who.observation)
+
+    def _who(self, event_type: str, details: dict[str, Any]) -> _Who:
+        context = context_for(details.pop("request", None))
+        given = details.pop("ip_address", None)
+        address = context.address if given is None else _address(given)
+        names = {name: details.pop(name, None) for name in ("user_id", "email", "username")}
+        names = {name: value for name, value in names.items() if value is not None}
+        account = normalize_identifier(_identifier(names))
+        user = str(names["user_id"]) if "user_id" in names else None
+        alias = self._alias(account, names) if event_type == EventType.LOGIN_FAILED else None
+        observation = self.pipeline.observe(context, address, account, user, details)
+        return _Who(context, address, observation, names, alias)
+
+    def _alias(self, account: str | None, names: dict[str, Any]) -> str | None:
+        """What stands in the log for an account that does not exist, if its name shall not."""
+        if not account or get_settings().unknown_account_names != "digest" or _account_exists(_identifier(names)):
+            return None
+        names.pop("email", None)
+        names["username"] = alias = "account:" + self.pipeline.detector.digest("account", account).hex()[:16]
+        return alias
+
+    def _usable_link(self, who: _Who, link: str | None) -> str | None:
+        """May the identifier that was typed count as the user's own from now on?
+
+        Not if it is somebody else's name: whoever puts another's name into his own profile would
+        have his right password forgive his guesses at the other's.
+        """
+        attempt = who.context.open_attempt()
+        typed = attempt.observation.account if attempt else None
+        if not link or not typed or typed == link:
+            return None
+        if self.pipeline.detector.is_linked(typed) or not _is_somebodys_name(typed):
+            return link
+        return None
+
+    def _severity(self, event_type: str, default: Severity, findings: Findings) -> Severity:
+        rules = self.pipeline.detector.rules
+        if event_type == EventType.LOGIN_FAILED:
+            on_address = any(rules[name].subject in BLOCKABLE_SUBJECTS for name in findings.open)
+            return Severity.ERROR if on_address else default
+        if event_type == EventType.LOGIN_SUCCESS:
+            close = any(count * 2 >= rules[name].threshold for name, count in findings.counts.items())
+            return Severity.WARNING if close else default
+        return default
+
+    def _context(
+        self, event_type: str, who: _Who, details: Mapping[str, Any], findings: Findings
+    ) -> dict[str, Any]:
+        described = who.context.describe(who.address)
+        names = {name: str(value) if name != "user_id" else value for name, value in who.names.items()}
+        if "username" in names and "@" in names["username"] and "email" not in names:
+            names["email"] = names.pop("username")
+        context: dict[str, Any] = {**names, "ip_address": described.pop("ip_address")}
+        context["user_agent"] = details.get("user_agent") or described.pop("user_agent", "")
+        context.update(details)
+        if event_type in _LOGIN_TYPES:
+            for rule, key in _COUNTS.items():
+                if rule in self.pipeline.detector.rules:
+                    context[key] = findings.counts.get(rule, 0)
+        context["is_suspicious"] = bool(findings.open)
+        context["event_id"] = new_event_id()
+        return {**context, **described}
+
+
+def _identifier(names: Mapping[str, Any]) -> Any:
+    return names.get("email") or names.get("username")
+
+
+def _canonical(details: Mapping[str, Any]) -> str | None:
+    return normalize_identifier(details.get("username") or details.get("email"))
+
+
+def _address(text: object) -> ClientAddress:
+    return get_resolver().address(str(text)) or unknown("no_remote_address")
+
+
+def _subject(ip_address: str | None) -> str:
+    return "" if ip_address is None else _address(ip_address).subject
+
+
+def _account_exists(identifier: object) -> bool:
+    """Is there an account of this name or mail address? Costs a query: only for UNKNOWN_ACCOUNT_NAMES."""
+    if not apps.ready:
+        return False
+    model = get_user_model()
+    manager, text = model._default_manager, str(identifier)
+    names = {model.USERNAME_FIELD, model.get_email_field_name()} & {field.name for field in model._meta.get_fields()}
+    try:
+        return any(manager.filter(**{f"{name}__iexact": text}).exists() for name in sorted(names))
+    except Exception:
+        emit.report_failure("could not look up whether an account exists; its name is not logged")
+        return False
+
+
+def _is_somebodys_name(identifier: str) -> bool:
+    model = get_user_model()
+    try:
+        return bool(model._default_manager.filter(**{f"{model.USERNAME_FIELD}__iexact": identifier}).exists())
+    except Exception:
+        emit.report_failure("could not look up whether a name is taken; it is not linked")
+        return True
+
+
+@until_settings_change
+def get_event_logger() -> SecurityEventLogger:
+    """The logger that the signal receivers use: an instance of SECGUARD["LOGGER_CLASS"]."""
+    given = get_settings().logger_class
+    logger_class = import_string(given) if isinstance(given, str) else given
+    return cast(SecurityEventLogger, logger_class())
+
+
+#: An instance of SECGUARD["LOGGER_CLASS"], made when it is first used.
+security_event_logger: SecurityEventLogger = cast(SecurityEventLogger, SimpleLazyObject(get_event_logger))
+
+
+def _renew_logger(**kwargs: object) -> None:
+    security_event_logger.__dict__["_wrapped"] = empty
+
+
+setting_changed.connect(_renew_logger, dispatch_uid="secguard.logging")
+
+
+class SecurityEvent:
+    """The vocabulary as constants, and one function to log any of it."""
+
+    LOGIN_SUCCESS = EventType.LOGIN_SUCCESS
+    LOGIN_FAILED = EventType.LOGIN_FAILED
+    LOGOUT = EventType.LOGOUT
+    ATTEMPT_REFUSED = EventType.ATTEMPT_REFUSED
+    ACCOUNT_LOCKED = EventType.ACCOUNT_LOCKED
+    ACCOUNT_UNLOCKED = EventType.ACCOUNT_UNLOCKED
+    PASSWORD_CHANGED = EventType.PASSWORD_CHANGED
+    TWO_FACTOR_ENABLED = EventType.TWO_FACTOR_ENABLED
+    TWO_FACTOR_DISABLED = EventType.TWO_FACTOR_DISABLED
+    PERMISSION_DENIED = EventType.PERMISSION_DENIED
+    DATA_ACCESS = EventType.DATA_ACCESS
+    SUSPICIOUS_ACTIVITY = EventType.SUSPICIOUS_ACTIVITY
+    REQUEST_BLOCKED = EventType.REQUEST_BLOCKED
+    ADDRESS_BLOCKED = EventType.ADDRESS_BLOCKED
+    ADDRESS_UNBLOCKED = EventType.ADDRESS_UNBLOCKED
+    BLOCK_SUPPRESSED = EventType.BLOCK_SUPPRESSED
+    CLIENT_ADDRESS_UNKNOWN = EventType.CLIENT_ADDRESS_UNKNOWN
+    MODE_OVERRIDDEN = EventType.MODE_OVERRIDDEN
+    DEGRADED = EventType.DEGRADED
+    RECOVERED = EventType.RECOVERED
+
+    SEVERITY_INFO = Severity.INFO
+    SEVERITY_WARNING = Severity.WARNING
+    SEVERITY_ERROR = Severity.ERROR
+    SEVERITY_CRITICAL = Severity.CRITICAL
+
+    CATEGORY_AUTHENTICATION = Category.AUTHENTICATION
+    CATEGORY_AUTHORIZATION = Category.AUTHORIZATION
+    CATEGORY_ACCOUNT = Category.ACCOUNT
+    CATEGORY_DATA_ACCESS = Category.DATA_ACCESS
+    CATEGORY_THREAT = Category.THREAT
+    CATEGORY_SYSTEM = Category.SYSTEM
+
+    #: Event type → category.
+    EVENT_CATEGORIES: Mapping[str, Category] = {name: spec.category for name, spec in VOCABULARY.items()}
+
+    @staticmethod
+    def log(
+        event_type: str,
+        *,
+        user: Any = None,
+        request: Any = None,
+        ip_address: str | None = None,
+        severity: Severity | str | None = None,
+        message: str | None = None,
+        **context: Any,
+    ) -> Event:
+        """Log an event with the logger in force. ``user``: a user object, from which its names are taken.
+
+        Raises ValueError for what cannot be the name of an event type.
+        """
+        if user is not None:
+            context = {**names_of(user), **context}
+        return get_event_logger().log(
+            event_type, request=request, ip_address=ip_address, severity=severity, message=message, **context
+        )
+
+
+def names_of(user: Any) -> dict[str, Any]:
+    """What an event's line says of a user object; nothing for an anonymous one."""
+    if user is None or not getattr(user, "is_authenticated", False):
+        return {}
+    email = getattr(user, user.get_email_field_name(), None) if hasattr(user, "get_email_field_name") else None
+    return {"user_id": user.pk, "username": user.get_username(), **({"email": email} if email else {})}
+
+
+#: Where else than under USERNAME_FIELD an identifier may come.
+_IDENTIFIERS = ("username", "email", "login", "user", "phone", "phone_number")
+
+
+def identifier_in(credentials: Mapping[str, Any]) -> Any:
+    """The account that credentials are for, as it was typed; None if they name none."""
+    for name in (get_user_model().USERNAME_FIELD, *_IDENTIFIERS):
+        if credentials.get(name):
+            return credentials[name]
+    return None

@@ -1,0 +1,162 @@
+"""The door: binds the request's context, refuses blocked addresses, and settles what the view left open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponseBase
+
+from secguard import emit, signals
+from secguard.blocking.refusals import Episode
+from secguard.blocking.replica import FOREVER, BlockEntry
+from secguard.blocking.response import Refusal, refuse
+from secguard.conf import get_settings
+from secguard.context import RequestContext, bind, context_of, current, unbind
+from secguard.logging import get_event_logger
+from secguard.pipeline import get_replica, note_blocked, report_address_unknown, report_suppressed
+from secguard.records import get_synchroniser, save
+
+GetResponse = Callable[[HttpRequest], Any]
+_FORGOTTEN_SETTING = "untrusted_forwarding_private_peer"
+
+
+class SecurityGuardMiddleware:
+    """Put it after SecurityMiddleware and CORS, before the session: a refusal then costs neither.
+
+    Raises ImproperlyConfigured at start if SECGUARD is wrong.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        self.is_async = iscoroutinefunction(get_response)
+        if self.is_async:
+            markcoroutinefunction(self)
+        get_settings()
+
+    # -- the two entry points: they differ by await ----------------------------------------------------
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if self.is_async:
+            return self.__acall__(request)
+        context = _enter(request)
+        if context is None:
+            return self.get_response(request)
+        synchroniser = get_synchroniser()
+        if synchroniser.due():
+            synchroniser.poll()
+        refusal = _look_up(context)
+        if refusal is not None:
+            return refusal
+        context.collects = True
+        token = bind(context)
+        try:
+            response = self.get_response(request)
+        finally:
+            if context.attempts or context.pending or context.rows:
+                _finish(context)
+            unbind(token)
+        return _answer(context, response)
+
+    async def __acall__(self, request: HttpRequest) -> Any:
+        context = _enter(request)
+        if context is None:
+            return await self.get_response(request)
+        synchroniser = get_synchroniser()
+        if synchroniser.due():
+            await synchroniser.apoll()
+        refusal = _look_up(context)
+        if refusal is not None:
+            return refusal
+        token = bind(context)
+        try:
+            response = await self.get_response(request)
+        finally:
+            if context.attempts or context.pending or context.rows:
+                await _afinish(context)
+            unbind(token)
+        return _answer(context, response)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> None:
+        """A view refused: said at once, since the transaction it ran in is rolled back."""
+        if isinstance(exception, PermissionDenied) and get_settings().mode != "off":
+            match = request.resolver_match
+            emit.send(
+                signals.permission_denied,
+                request=request,
+                user=getattr(request, "user", None),
+                reason=str(exception) or "permission_denied",
+                view=match.view_name or match._func_path if match else "",
+            )
+
+
+def _enter(request: HttpRequest) -> RequestContext | None:
+    """The request's context, or None where the guard has nothing to do (or has done it: it is there twice)."""
+    settings = get_settings()
+    if settings.mode == "off" or current() is not None:
+        return None
+    if settings.exempt_paths and _is_exempt(request.path, settings.exempt_paths):
+        return None
+    context = context_of(request)
+    if context.address.reason == _FORGOTTEN_SETTING:
+        report_address_unknown(context)
+    return context
+
+
+def _is_exempt(path: str, exempt: tuple[str, ...]) -> bool:
+    return any(path == each or path.startswith(each.rstrip("/") + "/") for each in exempt)
+
+
+def _look_up(context: RequestContext) -> HttpResponseBase | None:
+    """One look into memory. → the answer for a blocked address, or None for everybody else."""
+    entry = get_replica().find(context.address)
+    return None if entry is None else _blocked(context, entry)
+
+
+def _blocked(context: RequestContext, entry: BlockEntry) -> HttpResponseBase | None:
+    address = context.address
+    if address.exempt or not get_settings().enforces:
+        reason = "allowlist" if address.allowlisted else "trusted_proxy" if address.trusted_proxy else "monitor"
+        report_suppressed(entry.network, reason, context)
+        return None
+    left = None if entry.expires == FOREVER else max(1, round(entry.expires - get_replica().clock()))
+    return _refuse(context, note_blocked(context, entry), "blocked", left)
+
+
+def _refuse(context: RequestContext, episode: Episode, kind: str, retry_after: int | None) -> HttpResponseBase:
+    assert context.request is not None  # noqa: S101 - the middleware made it from one
+    return refuse(context.request, Refusal(kind, episode.reference, retry_after), episode)
+
+
+def _finish(context: RequestContext) -> None:
+    """The view's transaction has ended: settle, and save what was decided."""
+    try:
+        pipeline = get_event_logger().pipeline
+        pipeline.run(pipeline.finish(context))
+        if context.rows:
+            save(context.rows)
+    except Exception:
+        emit.report_failure("what a request left open could not be settled")
+
+
+async def _afinish(context: RequestContext) -> None:
+    try:
+        pipeline = get_event_logger().pipeline
+        await pipeline.arun(pipeline.finish(context))
+        if context.rows:
+            await sync_to_async(save)(context.rows)
+    except Exception:
+        emit.report_failure("what a request left open could not be settled")
+
+
+def _answer(context: RequestContext, response: HttpResponseBase) -> HttpResponseBase:
+    """A refused attempt gets a blocked address's answer: a form would say "wrong password" to a right one."""
+    refused = context.refused
+    if refused is None or context.authenticated:
+        return response
+    return _refuse(context, context.episode, "attempt", refused.retry_after or None)

@@ -1,0 +1,27 @@
+"""Who is asking: networks in CIDR notation and the client's address behind proxies.
+
+Pure: no Django, no store, no settings. What a setting says is passed in; what is wrong raises ``ValueError``.
+"""
+
+from secguard.network.client_ip import (
+    PRIVATE_NETWORKS,
+    UNKNOWN,
+    ClientAddress,
+    ClientAddressResolver,
+    parse_address,
+    unknown,
+)
+from secguard.network.ranges import Network, NetworkSet, describe_too_wide, parse_network
+
+__all__ = [
+    "PRIVATE_NETWORKS",
+    "UNKNOWN",
+    "ClientAddress",
+    "ClientAddressResolver",
+    "Network",
+    "NetworkSet",
+    "describe_too_wide",
+    "parse_address",
+    "parse_network",
+    "unknown",
+]

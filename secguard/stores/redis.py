@@ -1,0 +1,273 @@
+"""Exact counters in Redis or Valkey: one Lua script for one record, the records of a call in one trip."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import redis
+from redis.asyncio import connection as aconnection
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.connection import parse_url
+from redis.exceptions import NoScriptError, ResponseError
+from redis.retry import Retry
+
+from secguard.detection.store import LINKED, Collected, Op, Panel, Pending, Reply
+
+_SOURCE = (Path(__file__).parent / "lua" / "record.lua").read_bytes()
+#: The name under which a server knows the script. No secret: SHA-1 is the protocol's.
+_SHA = hashlib.sha1(_SOURCE, usedforsecurity=False).hexdigest().encode()
+#: A connection that lay idle longer is looked at before use: the server may have closed it.
+_IDLE_SECONDS = 1.0
+_MAX_IDLE = 64
+
+
+def _bulk(part: bytes) -> bytes:
+    return b"$%d\r\n%b\r\n" % (len(part), part)
+
+
+def _command(*parts: bytes) -> bytes:
+    return b"*%d\r\n" % len(parts) + b"".join(map(_bulk, parts))
+
+
+class _Packer:
+    """Writes operations as the protocol's bytes. What does not change for a panel is written once."""
+
+    def __init__(self) -> None:
+        self._frames: WeakKeyDictionary[Panel, tuple[bytes, bytes]] = WeakKeyDictionary()
+
+    def __call__(self, ops: Sequence[Op], now: int | None, *, command: bytes = b"EVALSHA") -> bytes:
+        moment = b"$0\r\n\r\n" if now is None else _bulk(b"%d" % now)
+        out = []
+        for op in ops:
+            head, tail = self._frames.get(op.panel) or self._frame(op.panel)
+            if command != b"EVALSHA":
+                head = head.replace(_bulk(b"EVALSHA") + _bulk(_SHA), _bulk(command) + _bulk(_SOURCE))
+            out += (head, _bulk(op.key), _bulk(op.code), moment, _bulk(op.ids), _bulk(op.payload), tail)
+        return b"".join(out)
+
+    def _frame(self, panel: Panel) -> tuple[bytes, bytes]:
+        limits = [b"%d" % number for number in (panel.lease_ms, panel.cap, panel.horizon_ms)]
+        for watch in panel.watches:
+            limits += (watch.rule.encode(), watch.streams, b"%d" % watch.distinct)
+            limits += (b"%d" % watch.window_ms, b"%d" % watch.threshold, b"%d" % watch.limiting)
+        head = b"*%d\r\n" % (8 + len(limits)) + b"".join(map(_bulk, (b"EVALSHA", _SHA, b"1")))
+        frame = self._frames[panel] = (head, b"".join(map(_bulk, limits)))
+        return frame
+
+
+def _reply(raw: Any) -> Reply:
+    """Raises what the server answered, if it is an error."""
+    if isinstance(raw, Exception):
+        raise raw
+    if raw[0] == LINKED:
+        return Reply(LINKED, link=raw[1])
+    return Reply(raw[0], raw[1], tuple(raw[2::2]), tuple(raw[3::2]))
+
+
+class _Pending:
+    """Operations whose replies have not been read yet, and the connection they will arrive on."""
+
+    __slots__ = ("_connection", "_now", "_ops", "_store")
+
+    def __init__(self, store: RedisStore, connection: Any, ops: Sequence[Op], now: int | None) -> None:
+        self._store, self._connection, self._ops, self._now = store, connection, ops, now
+
+    def collect(self) -> list[Reply]:
+        return self._store.collect(self._connection, self._ops, self._now)
+
+
+class RedisStore:
+    """Counters on a Redis or Valkey server that every process shares.
+
+    ``url``: redis://, rediss:// or unix://, as redis-py takes it. ``timeout``: seconds for connecting and for
+    every reply. ``options``: further arguments of a redis-py connection (password, TLS and so on).
+    Nothing is retried: a command whose reply was lost may have been executed. Connections are made when
+    they are needed, and never shared with a forked process. Raises redis-py's exceptions.
+
+    Needs the extra ``redis``.
+    """
+
+    shared = True
+    exact = True
+
+    def __init__(self, url: str, *, timeout: float = 0.05, **options: Any) -> None:
+        given = {**options, **parse_url(url)}
+        kind = given.pop("connection_class", redis.Connection)
+        self._connection_class: Callable[..., Any] = kind
+        self._async_connection_class: Callable[..., Any] = given.pop(
+            "async_connection_class", _ASYNC_CLASSES.get(kind, aconnection.Connection)
+        )
+        given.update(
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry_on_timeout=False,
+            retry_on_error=[],
+            decode_responses=False,
+            health_check_interval=0,
+            protocol=2,  # measured: 10 % quicker than RESP3, and no handshake
+        )
+        self._options = given
+        self._pack = _Packer()
+        self._idle: deque[tuple[Any, float]] = deque()
+        self._aidle: WeakKeyDictionary[Any, deque[tuple[Any, float]]] = WeakKeyDictionary()
+        self._pid = os.getpid()
+
+    # -- the protocol of a store -------------------------------------------------------------------
+
+    def execute(self, ops: Sequence[Op], now: int | None = None) -> list[Reply]:
+        connection = self._send(self._pack(ops, now))
+        return self.collect(connection, ops, now)
+
+    def send(self, ops: Sequence[Op], now: int | None = None) -> Pending:
+        if not ops:
+            return Collected([])
+        return _Pending(self, self._send(self._pack(ops, now)), ops, now)
+
+    def collect(self, connection: Any, ops: Sequence[Op], now: int | None) -> list[Reply]:
+        """The replies to ``ops``, which were sent over ``connection``."""
+        replies = self._receive(connection, len(ops))
+        if any(isinstance(reply, NoScriptError) for reply in replies):
+            # The server restarted or its scripts were flushed: what it did not know it did not execute.
+            missing = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+            again = self._command(self._pack([ops[at] for at in missing], now, command=b"EVAL"), len(missing))
+            for at, reply in zip(missing, again, strict=True):
+                replies[at] = reply
+        return [_reply(reply) for reply in replies]
+
+    async def aexecute(self, ops: Sequence[Op], now: int | None = None) -> list[Reply]:
+        replies = await self._acommand(self._pack(ops, now), len(ops))
+        missing = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if missing:
+            packed = self._pack([ops[at] for at in missing], now, command=b"EVAL")
+            for at, reply in zip(missing, await self._acommand(packed, len(missing)), strict=True):
+                replies[at] = reply
+        return [_reply(reply) for reply in replies]
+
+    def get_token(self, name: str) -> str | None:
+        return _text(self._command(_command(b"GET", _token_key(name)), 1)[0])
+
+    async def aget_token(self, name: str) -> str | None:
+        return _text((await self._acommand(_command(b"GET", _token_key(name)), 1))[0])
+
+    def set_token(self, name: str, value: str) -> None:
+        _text(self._command(_command(b"SET", _token_key(name), value.encode(), b"EX", b"86400"), 1)[0])
+
+    # -- connections ---------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        while self._idle:
+            self._idle.pop()[0].disconnect()
+
+    def _command(self, packed: bytes, replies: int) -> list[Any]:
+        return self._receive(self._send(packed), replies)
+
+    def _send(self, packed: bytes) -> Any:
+        connection = self._take()
+        connection.send_packed_command([packed], check_health=False)
+        return connection
+
+    def _receive(self, connection: Any, replies: int) -> list[Any]:
+        answers = []
+        try:
+            for _ in range(replies):
+                try:
+                    answers.append(connection.read_response())
+                except ResponseError as error:
+                    answers.append(error)
+        except BaseException:
+            # Whatever stopped the reading, a late reply must not be taken for the next one's.
+            connection.disconnect()
+            raise
+        if len(self._idle) < _MAX_IDLE:
+            self._idle.append((connection, time.monotonic()))
+        else:
+            connection.disconnect()
+        return answers
+
+    def _take(self) -> Any:
+        if self._pid != os.getpid():
+            self._forget_connections()
+        try:
+            connection, since = self._idle.pop()
+        except IndexError:
+            return self._connection_class(**self._options, retry=Retry(NoBackoff(), 0))
+        if time.monotonic() - since > _IDLE_SECONDS and _is_stale(connection):
+            connection.disconnect()
+        return connection  # a disconnected one connects again by itself
+
+    def _forget_connections(self) -> None:
+        """After a fork: the sockets belong to the parent, and are only dropped here."""
+        self._idle, self._aidle, self._pid = deque(), WeakKeyDictionary(), os.getpid()
+
+    # -- the same, awaited -----------------------------------------------------------------------------
+
+    async def _acommand(self, packed: bytes, replies: int) -> list[Any]:
+        idle = self._idle_of_this_loop()
+        connection, since = idle.pop() if idle else (self._new_async_connection(), time.monotonic())
+        answers = []
+        try:
+            if time.monotonic() - since > _IDLE_SECONDS and await _is_stale_async(connection):
+                await connection.disconnect(nowait=True)
+            await connection.send_packed_command([packed], check_health=False)
+            for _ in range(replies):
+                try:
+                    answers.append(await connection.read_response())
+                except ResponseError as error:
+                    answers.append(error)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        if len(idle) < _MAX_IDLE:
+            idle.append((connection, time.monotonic()))
+        else:
+            await connection.disconnect(nowait=True)
+        return answers
+
+    def _idle_of_this_loop(self) -> deque[tuple[Any, float]]:
+        if self._pid != os.getpid():
+            self._forget_connections()
+        return self._aidle.setdefault(asyncio.get_running_loop(), deque())
+
+    def _new_async_connection(self) -> Any:
+        return self._async_connection_class(**self._options, retry=AsyncRetry(NoBackoff(), 0))
+
+
+_ASYNC_CLASSES: dict[Any, Any] = {
+    redis.SSLConnection: aconnection.SSLConnection,
+    redis.UnixDomainSocketConnection: aconnection.UnixDomainSocketConnection,
+}
+
+
+def _is_stale(connection: Any) -> bool:
+    """Nothing is outstanding on an idle connection: what can be read is its end."""
+    try:
+        return bool(connection.can_read(timeout=0))
+    except (redis.RedisError, OSError):
+        return True
+
+
+async def _is_stale_async(connection: Any) -> bool:
+    try:
+        return bool(await connection.can_read_destructive())
+    except (redis.RedisError, OSError):
+        return True
+
+
+def _token_key(name: str) -> bytes:
+    return f"sg:token:{name}".encode()
+
+
+def _text(raw: Any) -> str | None:
+    if isinstance(raw, Exception):
+        raise raw
+    return raw.decode() if isinstance(raw, bytes) else None
