@@ -173,7 +173,7 @@ class SecurityEventLogger:
         """
         if get_settings().mode != "off":
             who = self._who("", {"request": request, **names_of(user)})
-            self.pipeline.passed(who.context, who.observation, self._usable_link(who, _canonical(names_of(user))))
+            self._settle_passed(who, _canonical(names_of(user)))
 
     # -- questions ---------------------------------------------------------------------------------------
 
@@ -233,8 +233,13 @@ class SecurityEventLogger:
             return self.pipeline.failed(who.context, who.observation, who.alias)
         if event_type == EventType.LOGIN_SUCCESS:
             who.context.authenticated = True
-            return self.pipeline.passed(who.context, who.observation, self._usable_link(who, link))
+            return self._settle_passed(who, link)
         return self.pipeline.counted(event_type, who.observation)
+
+    def _settle_passed(self, who: _Who, link: str | None) -> Findings:
+        given = (normalize_identifier(who.names.get(name)) for name in ("username", "email"))
+        names = [name for name in given if name]
+        return self.pipeline.passed(who.context, who.observation, self._usable_link(who, link), names)
 
     def _who(self, event_type: str, details: dict[str, Any]) -> _Who:
         context = context_for(details.pop("request", None))

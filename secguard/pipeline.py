@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -114,12 +114,17 @@ class Pipeline:
             return attempt.findings
         return self.run(self.detector.record(attempt))
 
-    def passed(self, context: RequestContext, who: Observation, link: str | None = None) -> Findings:
-        """The guess was right: free its slot and forgive the failures of this account from this address."""
+    def passed(
+        self, context: RequestContext, who: Observation, link: str | None = None, names: Sequence[str] = ()
+    ) -> Findings:
+        """The guess was right: free its slot and forgive the failures of this account from this address.
+
+        ``names``: the user's identifiers, any of which may have been typed, where no reservation tells.
+        """
         attempt = context.open_attempt(who.account) or context.open_attempt()
         if attempt is None:
             done = [each for each in context.attempts if each.state == "passed"]
-            return before_success(done[-1].findings) if done else self._passed_unreserved(who, link)
+            return before_success(done[-1].findings) if done else self._passed_unreserved(who, names)
         attempt.state = "passed"
         earlier = [each for each in context.attempts if each.state == "failed"]
         ops = self.detector.pass_ops(attempt, earlier, link)
@@ -129,13 +134,15 @@ class Pipeline:
             get_store().execute(ops)
         return before_success(attempt.findings)
 
-    def _passed_unreserved(self, who: Observation, link: str | None) -> Findings:
-        if not (who.address and who.account):
-            return Findings()
-        attempt = self.detector.attempt(who)
-        findings = self.run(self.detector.read(attempt))
-        if any(findings.counts.values()) or (link and link != who.account):
-            get_store().execute(self.detector.pass_ops(attempt, (), link))
+    def _passed_unreserved(self, who: Observation, names: Sequence[str]) -> Findings:
+        findings = Findings()
+        for name in dict.fromkeys(names) if who.address else ():
+            attempt = self.detector.attempt(replace(who, account=name))
+            before = self.run(self.detector.read(attempt))
+            if any(before.counts.values()):
+                get_store().execute(self.detector.pass_ops(attempt))
+            findings.counts.update({rule: max(n, findings.counts.get(rule, 0)) for rule, n in before.counts.items()})
+            findings.open |= before.open
         return findings
 
     def finish(self, context: RequestContext) -> Procedure[None]:

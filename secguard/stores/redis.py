@@ -8,6 +8,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -28,6 +29,13 @@ _SHA = hashlib.sha1(_SOURCE, usedforsecurity=False).hexdigest().encode()
 #: A connection that lay idle longer is looked at before use: the server may have closed it.
 _IDLE_SECONDS = 1.0
 _MAX_IDLE = 64
+#: A time-out is waited for in so many slices, of which each counts as long as it was meant to be, whatever it
+#: took. A slice that took longer was time in which this process was not served either (CPU taken by password
+#: hashing, a container over its quota): no sign that the server hangs. Without this a burst of guesses makes
+#: the store look dead on a busy machine, and each process count for itself.
+_SLICES = 10
+#: The same in wall time: whatever the reason, nobody waits longer than this many time-outs.
+_LONGEST_WAIT = 20
 
 
 def _bulk(part: bytes) -> bytes:
@@ -106,6 +114,7 @@ class RedisStore:
         self._async_connection_class: Callable[..., Any] = given.pop(
             "async_connection_class", _ASYNC_CLASSES.get(kind, aconnection.Connection)
         )
+        given.update(_NO_INTRODUCTION)
         given.update(
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
@@ -116,6 +125,7 @@ class RedisStore:
             protocol=2,  # measured: 10 % quicker than RESP3, and no handshake
         )
         self._options = given
+        self._slice, self._longest = timeout / _SLICES, timeout * _LONGEST_WAIT
         self._pack = _Packer()
         self._idle: deque[tuple[Any, float]] = deque()
         self._aidle: WeakKeyDictionary[Any, deque[tuple[Any, float]]] = WeakKeyDictionary()
@@ -176,12 +186,21 @@ class RedisStore:
         connection.send_packed_command([packed], check_health=False)
         return connection
 
+    def _read(self, connection: Any) -> Any:
+        patience = _Patience(self._longest)
+        while True:
+            try:
+                return connection.read_response(disconnect_on_error=False)
+            except redis.TimeoutError:
+                if not patience.lasts():
+                    raise
+
     def _receive(self, connection: Any, replies: int) -> list[Any]:
         answers = []
         try:
             for _ in range(replies):
                 try:
-                    answers.append(connection.read_response())
+                    answers.append(self._read(connection))
                 except ResponseError as error:
                     answers.append(error)
         except BaseException:
@@ -200,10 +219,19 @@ class RedisStore:
         try:
             connection, since = self._idle.pop()
         except IndexError:
-            return self._connection_class(**self._options, retry=Retry(NoBackoff(), 0))
+            return self._connect(self._connection_class(**self._options, retry=Retry(NoBackoff(), 0)))
         if time.monotonic() - since > _IDLE_SECONDS and _is_stale(connection):
             connection.disconnect()
-        return connection  # a disconnected one connects again by itself
+            return self._connect(connection)
+        return connection
+
+    def _connect(self, connection: Any) -> Any:
+        """Connecting, and what redis-py says at the start, has the whole time-out; each read then a slice."""
+        connection.connect()
+        sock = getattr(connection, "_sock", None)
+        if hasattr(sock, "settimeout"):
+            sock.settimeout(self._slice)
+        return connection
 
     def _forget_connections(self) -> None:
         """After a fork: the sockets belong to the parent, and are only dropped here."""
@@ -221,7 +249,7 @@ class RedisStore:
             await connection.send_packed_command([packed], check_health=False)
             for _ in range(replies):
                 try:
-                    answers.append(await connection.read_response())
+                    answers.append(await self._aread(connection))
                 except ResponseError as error:
                     answers.append(error)
         except BaseException:
@@ -233,6 +261,15 @@ class RedisStore:
             await connection.disconnect(nowait=True)
         return answers
 
+    async def _aread(self, connection: Any) -> Any:
+        patience = _Patience(self._longest)
+        while True:
+            try:
+                return await connection.read_response(timeout=self._slice, disconnect_on_error=False)
+            except redis.TimeoutError:
+                if not patience.lasts():
+                    raise
+
     def _idle_of_this_loop(self) -> deque[tuple[Any, float]]:
         if self._pid != os.getpid():
             self._forget_connections()
@@ -241,6 +278,27 @@ class RedisStore:
     def _new_async_connection(self) -> Any:
         return self._async_connection_class(**self._options, retry=AsyncRetry(NoBackoff(), 0))
 
+
+class _Patience:
+    """How often a slice may end without an answer."""
+
+    __slots__ = ("_longest", "_since", "_slices")
+
+    def __init__(self, longest: float) -> None:
+        self._longest, self._since, self._slices = longest, time.monotonic(), _SLICES
+
+    def lasts(self) -> bool:
+        self._slices -= 1
+        return self._slices > 0 and time.monotonic() - self._since < self._longest
+
+
+#: redis-py introduces itself on every connection, which costs a round trip and a time-out of its own.
+_NO_INTRODUCTION: dict[str, Any] = (
+    {"driver_info": None}
+    if "driver_info" in signature(redis.Connection.__init__).parameters
+    or "driver_info" in signature(redis.connection.AbstractConnection.__init__).parameters
+    else {"lib_name": None, "lib_version": None}
+)
 
 _ASYNC_CLASSES: dict[Any, Any] = {
     redis.SSLConnection: aconnection.SSLConnection,

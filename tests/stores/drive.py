@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from secguard.detection.store import (
@@ -106,3 +107,16 @@ class Drive:
     def part(self) -> int:
         """By how much a window of this store may be too long."""
         return 0 if self.store.exact else WINDOW // 10
+
+
+def hammer(url: str, first: int, threads: int, each: int, records: int) -> None:
+    """Fail from many threads at once, on records in turn. To be run in several processes."""
+    store, guard = RedisStore(url, timeout=60), panel(TALLY)
+
+    def fail(thread: int) -> None:
+        for n in range(first + thread * each, first + (thread + 1) * each):
+            store.execute([Op(FAIL, b"sg:a:%d" % (n % records), guard, number(n), LOGIN + ANNA)], NOW)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(fail, range(threads)))
+    store.close()

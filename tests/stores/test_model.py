@@ -20,7 +20,7 @@ from tests.stores.drive import NOW
 
 SECOND = 1_000
 LEASE = 30
-CAP = 6
+CAP = 4
 
 RULES = (
     Rule(name="guesses", events="login_failed", subject="address", threshold=3, window=60, action="block"),

@@ -1,0 +1,231 @@
+"""What only a store on Django's caches can get wrong: keys, timeouts, and backends that do not count."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.cache import ConnectionProxy, caches
+from django.core.cache.backends.base import memcache_key_warnings
+from django.core.cache.backends.db import DatabaseCache
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.filebased import FileBasedCache
+from django.core.cache.backends.locmem import LocMemCache
+from django.core.cache.backends.redis import RedisCache
+from django.core.management import call_command
+
+from secguard.detection import DEFAULT_RULES, Detector
+from secguard.detection.detector import Observation, run
+from secguard.detection.store import FAIL, GRANTED, OPENED, READ, REFUSED, RESERVE, WAIT, Op
+from secguard.exceptions import StoreError
+from secguard.stores.cache import CacheStore
+from tests.stores.drive import ANNA, GUESSES, KEY, LOGIN, NAMES, NOW, Drive, number, panel
+
+ROOM = {"MAX_ENTRIES": 100_000}
+
+
+@pytest.fixture
+def locmem() -> Iterator[LocMemCache]:
+    cache = LocMemCache("test-cache-store", ROOM)
+    yield cache
+    cache.clear()
+
+
+@pytest.fixture
+def table(db: None) -> DatabaseCache:
+    call_command("createcachetable", "counters", verbosity=0)
+    return DatabaseCache("counters", ROOM)
+
+
+def drive(cache: Any) -> Drive:
+    store = CacheStore(cache)
+    return Drive(store, store.execute)
+
+
+def use_everything(store: CacheStore) -> None:
+    detector = Detector(DEFAULT_RULES, key=b"k")
+    attempts = [detector.attempt(Observation(address="192.0.2.1", account=f"user {n}" * 50)) for n in range(6)]
+    for attempt in attempts:
+        run(detector.reserve(attempt), store.execute)
+    for attempt in attempts[:3]:
+        run(detector.record(attempt), store.execute)
+    store.execute(detector.abandon_ops(attempts[3]))
+    store.execute(detector.pass_ops(attempts[4], link="somebody else"))
+    run(detector.reset(attempts[0]), store.execute)
+    for n in range(6):
+        store.execute([Op(FAIL, KEY, panel(GUESSES, NAMES), number(n), LOGIN + ANNA)])
+    store.set_token("blocklist", "1")
+
+
+def test_every_key_has_a_timeout(locmem: LocMemCache) -> None:
+    use_everything(CacheStore(locmem))
+    assert len(locmem._expire_info) > 20
+    assert None not in locmem._expire_info.values()
+
+
+def test_every_key_is_short_and_fit_for_memcached(locmem: LocMemCache) -> None:
+    use_everything(CacheStore(locmem))
+    for key in locmem._cache:
+        assert len(key.encode()) <= 128
+        assert not list(memcache_key_warnings(key))
+
+
+def test_every_value_could_be_json(locmem: LocMemCache) -> None:
+    use_everything(CacheStore(locmem))
+    for key in [each.removeprefix(":1:") for each in locmem._cache]:
+        json.dumps(locmem.get(key))
+
+
+def test_every_key_on_djangos_redis_cache_has_a_timeout(redis_client: Any, empty_redis: str) -> None:
+    cache = RedisCache(empty_redis, {})
+    use_everything(CacheStore(cache))
+    cache._cache.get_client().connection_pool.disconnect()
+    keys = redis_client.keys("*")
+    assert len(keys) > 20
+    assert all(redis_client.ttl(key) > 0 for key in keys)
+
+
+def test_parallel_reservations_on_djangos_redis_cache_never_exceed_the_limit(empty_redis: str) -> None:
+    cache = RedisCache(empty_redis, {})
+    store, guard, start = CacheStore(cache), panel(GUESSES), threading.Barrier(24)
+
+    def reserve(n: int) -> int:
+        start.wait()
+        return store.execute([Op(RESERVE, KEY, guard, number(n), LOGIN + ANNA)])[0].status
+
+    with ThreadPoolExecutor(24) as pool:
+        granted = list(pool.map(reserve, range(24))).count(GRANTED)
+    cache._cache.get_client().connection_pool.disconnect()
+    assert 0 < granted <= GUESSES.threshold
+
+
+def test_parallel_failures_lose_nothing(locmem: LocMemCache) -> None:
+    store, guard = CacheStore(locmem), panel(GUESSES)
+    with ThreadPoolExecutor(16) as pool:
+        list(
+            pool.map(lambda n: store.execute([Op(FAIL, KEY, guard, number(n), LOGIN + ANNA)], NOW), range(400))
+        )
+    assert store.execute([Op(READ, KEY, guard)], NOW)[0].counts == (400,)
+
+
+def test_parallel_failures_open_a_threat_once(locmem: LocMemCache) -> None:
+    store, guard, start = CacheStore(locmem), panel(GUESSES), threading.Barrier(16)
+
+    def fail(n: int) -> int:
+        start.wait()
+        return store.execute([Op(FAIL, KEY, guard, number(n), LOGIN + ANNA)], NOW)[0].threats[0]
+
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(fail, range(16))).count(OPENED) == 1
+
+
+def test_parallel_failures_open_a_closed_threat_once(locmem: LocMemCache) -> None:
+    store, guard, start = CacheStore(locmem), panel(GUESSES), threading.Barrier(16)
+    for n in range(3):
+        store.execute([Op(FAIL, KEY, guard, number(n), LOGIN + ANNA)], NOW - 600_000)
+
+    def fail(n: int) -> int:
+        start.wait()
+        return store.execute([Op(FAIL, KEY, guard, number(100 + n), LOGIN + ANNA)], NOW)[0].threats[0]
+
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(fail, range(16))).count(OPENED) == 1
+
+
+def test_the_database_cache_keeps_the_contract(table: DatabaseCache) -> None:
+    guard = drive(table)
+    assert [guard.reserve(n).status for n in range(4)] == [GRANTED, GRANTED, GRANTED, WAIT]
+    assert [guard.fail(n).counts for n in range(3)] == [(1,), (2,), (3,)]
+    assert guard.reserve(4).status == REFUSED
+    guard.succeed(9)
+    assert guard.reserve(5).status == GRANTED
+    guard.reset()
+    assert guard.count() == 0
+
+
+@pytest.mark.parametrize("kind", ["database", "files"])
+def test_counting_never_shortens_a_timeout(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """The incr that these inherit would set the cache's default timeout, here one second."""
+    if kind == "database":
+        request.getfixturevalue("table")
+        cache: Any = DatabaseCache("counters", {"TIMEOUT": 1, **ROOM})
+    else:
+        cache = FileBasedCache(str(tmp_path), {"TIMEOUT": 1, **ROOM})
+    guard = drive(cache)
+    for n in range(2):
+        guard.fail(n)
+    timeouts = [seconds for seconds in _timeouts(cache, tmp_path) if seconds is not None]
+    assert timeouts
+    assert min(timeouts) > 10
+
+
+def _timeouts(cache: Any, directory: Path) -> Iterator[float]:
+    if isinstance(cache, FileBasedCache):
+        import pickle
+
+        for path in directory.glob("*.djcache"):
+            with path.open("rb") as file:
+                yield pickle.load(file) - time.time()  # noqa: S301 - our own file
+        return
+    from django.db import connection
+    from django.utils.timezone import now
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT expires FROM counters")
+        for (expires,) in cursor.fetchall():
+            read = connection.ops.get_db_converters
+            del read
+            yield (expires - now().replace(tzinfo=None)).total_seconds()
+
+
+class ForgetfulCache(LocMemCache):
+    """Like a cache whose server is away while its client ignores errors."""
+
+    def add(self, *args: Any, **kwargs: Any) -> bool:
+        return False
+
+
+def test_a_cache_that_keeps_nothing_grants_nothing() -> None:
+    with pytest.raises(StoreError):
+        drive(ForgetfulCache("forgetful", {})).reserve(1)
+
+
+def test_only_caches_that_processes_share_count_as_shared(locmem: LocMemCache, tmp_path: Path) -> None:
+    assert CacheStore(FileBasedCache(str(tmp_path), {})).shared
+    assert not CacheStore(locmem).shared
+    assert not CacheStore(DummyCache("", {})).shared
+
+
+def test_a_proxy_is_seen_through() -> None:
+    assert not CacheStore(ConnectionProxy(caches, "default")).shared
+
+
+def test_a_store_on_a_cache_calls_itself_approximate(locmem: LocMemCache) -> None:
+    assert not CacheStore(locmem).exact
+
+
+def test_a_store_tells_the_time_by_the_clock_it_is_given(locmem: LocMemCache) -> None:
+    moment = NOW / 1_000
+    store = CacheStore(locmem, clock=lambda: moment)
+    op = Op(FAIL, KEY, panel(GUESSES), number(1), LOGIN + ANNA)
+    store.execute([op])
+    moment += 3_600
+    assert store.execute([Op(READ, KEY, op.panel)])[0].counts == (0,)
+
+
+def test_more_slots_make_windows_more_exact(locmem: LocMemCache) -> None:
+    store = CacheStore(locmem, slots=60)
+    guard = Drive(store, store.execute)
+    guard.fail(1)
+    assert [guard.count(at=59_999), guard.count(at=61_000)] == [1, 0]
+
+
+def test_a_window_without_slots_is_refused(locmem: LocMemCache) -> None:
+    with pytest.raises(ValueError, match="slots"):
+        CacheStore(locmem, slots=0)
