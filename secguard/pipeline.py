@@ -19,7 +19,7 @@ from secguard.blocking.waiting import WaitingRoom
 from secguard.conf import MODE_VARIABLE, get_settings, until_settings_change
 from secguard.context import RequestContext, current
 from secguard.detection import Detector, Observation, Rule, Threat, normalize_identifier
-from secguard.detection.detector import Attempt, Findings, Procedure, Trip
+from secguard.detection.detector import Attempt, Findings, Procedure, Trip, Turn
 from secguard.detection.store import Op
 from secguard.events import Event, EventType, new_event_id, spec_of
 from secguard.network import ClientAddress
@@ -217,7 +217,9 @@ class Pipeline:
                     step = procedure.send(answer)
                     if isinstance(step, Trip):
                         answer = store.execute(step.ops)
-                    elif answer := stay.may_go_on():
+                    elif isinstance(step, Turn):
+                        answer = stay.take_turn(step.key)
+                    elif answer := stay.may_pause(step.queuing):
                         time.sleep(step.seconds)
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]
@@ -230,7 +232,9 @@ class Pipeline:
                     step = procedure.send(answer)
                     if isinstance(step, Trip):
                         answer = await store.aexecute(step.ops)
-                    elif answer := stay.may_go_on():
+                    elif isinstance(step, Turn):
+                        answer = stay.take_turn(step.key)
+                    elif answer := stay.may_pause(step.queuing):
                         await asyncio.sleep(step.seconds)
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from threading import Lock
 from typing import Any
@@ -160,14 +161,24 @@ class Synchroniser:
             self._failed(error)
 
     def _save_waiting(self) -> None:
+        waiting = self._take_waiting()
+        try:
+            if waiting:
+                insert(waiting)
+        except Exception:
+            self.unsaved.extendleft(reversed(waiting))
+            raise
+
+    def _take_waiting(self) -> list[BlockRequest]:
+        """Each block is taken by one thread alone: a deque's pop is atomic."""
         while len(self.unsaved) > MAX_UNSAVED:
             self.unsaved.popleft()
             self.lost_rows += 1
-        waiting = list(self.unsaved)
-        if waiting:
-            insert(waiting)
-            for request in waiting:
-                self.unsaved.remove(request)
+        taken = []
+        with suppress(IndexError):
+            while True:
+                taken.append(self.unsaved.popleft())
+        return taken
 
     # -- a database that is away -------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""How many attempts may wait for a slot in this process, so that waiting starves nobody else."""
+"""How attempts wait for a slot in this process: one asks for all, and never so many that others starve."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from secguard.detection.detector import ASKING, QUEUING, TAKEN
+
 #: Where the server does not say how many threads it has.
 UNKNOWN_THREADS_WAITERS = 16
 #: A waiting coroutine holds no thread: this bounds memory and the load on the store.
@@ -16,61 +18,97 @@ ASYNC_WAITERS = 256
 
 
 class WaitingRoom:
-    """Counts who waits. ``limit``: RESERVE_MAX_WAITERS, or None to find it from the server's threads."""
+    """Who waits in this process, and whose turn it is to ask. Thread-safe.
+
+    ``limit``: RESERVE_MAX_WAITERS, or None to find it from the server's threads.
+    """
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
         self._lock = threading.Lock()
         self._waiting = 0
+        self._turns: dict[bytes, Stay] = {}
 
     def stay(self, seconds: float) -> Stay:
-        return Stay(self._enter, self._leave, seconds)
+        """One attempt's stay, on a thread that it holds. ``seconds``: RESERVE_WAIT."""
+        return Stay(self, self._thread_limit, seconds)
 
     def astay(self, seconds: float) -> Stay:
-        return Stay(self._aenter, self._leave, seconds)
+        """The same for a coroutine."""
+        return Stay(self, self._coroutine_limit, seconds)
 
-    def _enter(self) -> bool:
-        """May one more wait, here and now? A thread that runs an event loop never waits."""
+    def _thread_limit(self) -> int:
         if runs_event_loop():
-            return False
-        return self._take(waiters_for_threads(server_threads()) if self._limit is None else self._limit)
+            return 0  # it would stand still for everybody
+        return waiters_for_threads(server_threads()) if self._limit is None else self._limit
 
-    def _aenter(self) -> bool:
-        return self._take(ASYNC_WAITERS if self._limit is None else self._limit)
+    def _coroutine_limit(self) -> int:
+        return ASYNC_WAITERS if self._limit is None else self._limit
 
-    def _leave(self) -> None:
-        with self._lock:
-            self._waiting -= 1
-
-    def _take(self, limit: int) -> bool:
+    def enter(self, limit: int) -> bool:
         with self._lock:
             if self._waiting >= limit:
                 return False
             self._waiting += 1
             return True
 
+    def leave(self) -> None:
+        with self._lock:
+            self._waiting -= 1
+
+    def take_turn(self, key: bytes, stay: Stay) -> str:
+        with self._lock:
+            holder = self._turns.setdefault(key, stay)
+        if holder is stay:
+            return TAKEN
+        return QUEUING if holder.is_queuing else ASKING
+
+    def end_turn(self, key: bytes) -> None:
+        with self._lock:
+            del self._turns[key]
+
 
 class Stay:
-    """One attempt's wait: entered when it first has to, ended by RESERVE_WAIT or by leaving."""
+    """One attempt in the waiting room, until it leaves the ``with`` block."""
 
-    def __init__(self, enter: Callable[[], bool], leave: Callable[[], None], seconds: float) -> None:
-        self._enter, self._leave, self._seconds = enter, leave, seconds
+    __slots__ = ("_deadline", "_entered", "_limit", "_room", "_seconds", "_turn", "is_queuing")
+
+    def __init__(self, room: WaitingRoom, limit: Callable[[], int], seconds: float) -> None:
+        self._room, self._limit, self._seconds = room, limit, seconds
         self._deadline: float | None = None
-        self._inside = False
+        self._entered = False
+        self._turn: bytes | None = None
+        self.is_queuing = False
 
-    def may_go_on(self) -> bool:
-        """May the attempt wait (still)?"""
+    def take_turn(self, key: bytes) -> str:
+        """→ TAKEN, ASKING or QUEUING, as the detector understands them."""
+        answer = self._room.take_turn(key, self)
+        if answer == TAKEN:
+            self._turn = key
+        return answer
+
+    def may_pause(self, queuing: bool) -> bool:
+        """May the attempt wait (still)? Only who queues takes one of the places that are counted."""
+        now = time.monotonic()
         if self._deadline is None:
-            self._deadline = time.monotonic() + self._seconds
-            self._inside = self._enter()
-        return self._inside and time.monotonic() < self._deadline
+            self._deadline = now + self._seconds
+        if now >= self._deadline:
+            return False
+        if not queuing:
+            return not runs_event_loop() or self._limit() > 0
+        self.is_queuing = True
+        if not self._entered:
+            self._entered = self._room.enter(self._limit())
+        return self._entered
 
     def __enter__(self) -> Stay:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._inside:
-            self._leave()
+        if self._turn is not None:
+            self._room.end_turn(self._turn)
+        if self._entered:
+            self._room.leave()
 
 
 def runs_event_loop() -> bool:

@@ -40,7 +40,9 @@ from secguard.exceptions import InvalidRule
 
 #: How long a reservation may stay in flight, in seconds: longer than any password check.
 LEASE = 30
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.1
+#: Seconds between two questions to the store, and between two looks whether it is one's turn to ask.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.05
+_FIRST_LOOK, _LONGEST_LOOK = 0.001, 0.02
 _LOGIN = EventType.LOGIN_FAILED.value
 #: Where a rule counts no distinct field, entries carry this one, so that a success can forgive its own.
 _PARTNER = {"address": "account", "network": "account", "account": "address", "user": "address", "pair": ""}
@@ -55,13 +57,26 @@ class Trip(NamedTuple):
     ops: list[Op]
 
 
+class Turn(NamedTuple):
+    """Be the one in this process who asks the store about ``key``. Resumed with ``TAKEN``, or with what the
+    one whose turn it is does: ``ASKING`` or ``QUEUING``."""
+
+    key: bytes
+
+
 class Pause(NamedTuple):
-    """Wait for others to finish. Resumed with False if that is not possible here, or no longer."""
+    """Wait. Resumed with False if that is not possible here, or no longer.
+
+    ``queuing``: others must finish first, so it may take long; else it is over in a moment.
+    """
 
     seconds: float
+    queuing: bool
 
 
-Procedure = Generator[Trip | Pause, Any, T]
+Procedure = Generator[Trip | Turn | Pause, Any, T]
+#: Answers to a ``Turn``.
+TAKEN, ASKING, QUEUING = "taken", "asking", "queuing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +254,25 @@ class Detector:
 
     def reserve(self, attempt: Attempt) -> Procedure[None]:
         """Take a slot under every limit, waiting while others might free one. Sets ``attempt.state``."""
+        if (yield from self._take_turn(attempt)):
+            yield from self._ask_until_clear(attempt)
+        else:
+            attempt.state = "refused"
+
+    def _take_turn(self, attempt: Attempt) -> Procedure[bool]:
+        """One at a time asks about a limit: a hundred guesses at once must not become a hundred questions at
+        once, which make a store look dead, nor ten each while they wait."""
+        key = next((target.key for target in attempt.targets if _is_limiting(target)), None)
+        if key is None:
+            return True
+        pause = _FIRST_LOOK
+        while (answer := (yield Turn(key))) != TAKEN:
+            if not (yield Pause(_jittered(pause), answer == QUEUING)):
+                return False
+            pause = min(pause * 2, _LONGEST_LOOK)
+        return True
+
+    def _ask_until_clear(self, attempt: Attempt) -> Procedure[None]:
         wanted, pause = list(range(len(attempt.targets))), _FIRST_PAUSE
         while True:
             replies = yield from self._trip(attempt, RESERVE, wanted)
@@ -252,8 +286,7 @@ class Detector:
             yield from self._give_back(attempt, scarce)
             wanted = sorted(closed + scarce)
             refused = any(reply.status == REFUSED for reply in replies)
-            # Jitter: a burst that came together must not ask again together.
-            if refused or not (yield Pause(pause * random.uniform(0.5, 1.5))):  # noqa: S311
+            if refused or not (yield Pause(_jittered(pause), True)):
                 yield from self._give_back(attempt, [at for at in range(len(attempt.targets)) if at not in wanted])
                 attempt.retry_after = -(-max(reply.retry_after_ms for reply in replies) // 1000)
                 attempt.state = "refused"
@@ -383,6 +416,11 @@ def _base64(digest: bytes) -> bytes:
     return b2a_base64(digest, newline=False).rstrip(b"=")
 
 
+def _jittered(seconds: float) -> float:
+    """What came together must not come back together."""
+    return seconds * random.uniform(0.5, 1.5)  # noqa: S311
+
+
 def _is_limiting(target: Target) -> bool:
     return any(watch.limiting for watch in target.panel.watches)
 
@@ -406,4 +444,4 @@ def run(procedure: Procedure[T], execute: Callable[[list[Op]], list[Reply]]) -> 
             step = procedure.send(answer)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
-        answer = execute(step.ops) if isinstance(step, Trip) else False
+        answer = execute(step.ops) if isinstance(step, Trip) else TAKEN if isinstance(step, Turn) else False

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
+from secguard.detection.identity import NO_VALUE, VALUE_SIZE
 from secguard.detection.store import (
     ABANDON,
     CLOSED,
@@ -34,7 +35,6 @@ from secguard.detection.store import (
     Reply,
     Watch,
 )
-from secguard.detection.identity import NO_VALUE, VALUE_SIZE
 
 _ENTRY_SIZE = STREAM_SIZE + VALUE_SIZE
 
@@ -73,6 +73,10 @@ class Record:
             alike = [entry for entry in self.entries if entry.stream == stream]
             if len(alike) > op.panel.cap:
                 self.entries.remove(alike[0])
+
+    def is_full(self, op: Op) -> bool:
+        streams = [entry.stream for entry in self.entries]
+        return any(streams.count(stream) >= op.panel.cap for stream, _ in _pieces(op.payload))
 
     def owned(self, owner: bytes) -> list[Entry]:
         return [entry for entry in self.entries if entry.owner == owner]
@@ -124,7 +128,10 @@ def reserve(record: Record, op: Op, now: int) -> Reply:
             status, retry_after = max(status, answer), max(retry_after, wait)
     counts = tuple(0 if value is None else _count_if_failed(record, watch, value, now) for watch, value in mine)
     threats = tuple(record.threat(watch) for watch in op.panel.watches)
-    if status == GRANTED and not known:
+    # Where nothing is limited what is in flight counts for nothing, and an attempt that another record refuses
+    # is taken back: neither may push a failure out of a full record.
+    limits = any(watch.limiting for watch in op.panel.watches)
+    if status == GRANTED and not known and (limits or not record.is_full(op)):
         record.append(op, IN_FLIGHT, now)
     return Reply(status, retry_after, counts, threats)
 

@@ -75,6 +75,16 @@ def test_one_kind_of_event_cannot_push_another_out(drive: Drive) -> None:
     assert drive.read().counts == (2, 5)
 
 
+def test_attempts_in_flight_push_no_failure_out_of_a_full_record(drive: Drive) -> None:
+    drive.under(TALLY, cap=5)
+    for n in range(5):
+        drive.fail(n)
+    for n in range(10, 20):
+        drive.reserve(n)
+        drive.forget(n)
+    assert drive.count() == 5
+
+
 def test_an_event_counts_only_for_the_rules_of_its_kind(drive: Drive) -> None:
     drive.under(TALLY, DENIALS)
     drive.fail(1)

@@ -122,6 +122,18 @@ local function append(state)
   changed = true
 end
 
+local function is_full()
+  if size < cap then return false end
+  for at = 1, #payload, 10 do
+    local held = 0
+    for i = 1, size do
+      if streams[i] == sub(payload, at, at + 1) then held = held + 1 end
+    end
+    if held >= cap then return true end
+  end
+  return false
+end
+
 local function in_flight(i) return states[i] == 'R' and now < times[i] + lease end
 
 -- Entries of a rule within its window for which wanted(i) holds: their number, or that of their distinct
@@ -156,12 +168,13 @@ local function failed(i) return states[i] == 'F' end
 local function settled(i) return not in_flight(i) end
 local function any() return true end
 
-local rules = {}
+local rules, limits = {}, false
 for at = 8, #ARGV, 6 do
   rules[#rules + 1] = {
     name = ARGV[at], streams = ARGV[at + 1], distinct = ARGV[at + 2] == '1',
     window = tonumber(ARGV[at + 3]), threshold = tonumber(ARGV[at + 4]), limiting = ARGV[at + 5] == '1',
   }
+  limits = limits or rules[#rules].limiting
 end
 
 -- The value that this operation brings for a rule, or nil if the rule does not count its stream.
@@ -198,7 +211,9 @@ if op == 'R' then
     reply[#reply + 1] = extra and count(rule, failed, extra) or 0
     reply[#reply + 1] = threats[rule.name] and 1 or 0
   end
-  if status == 0 and not known then append('R') end
+  -- Where nothing is limited what is in flight counts for nothing, and an attempt that another record refuses is
+  -- taken back: neither may push a failure out of a full record.
+  if status == 0 and not known and (limits or not is_full()) then append('R') end
 elseif op == 'F' then
   local known, again = false, false
   for i = 1, size do
