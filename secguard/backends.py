@@ -22,7 +22,7 @@ from secguard.conf import get_settings
 from secguard.context import RequestContext, context_for, renew_orphan
 from secguard.detection import normalize_identifier
 from secguard.detection.detector import Attempt, Procedure
-from secguard.emit import report_failure
+from secguard.failures import report_failure
 from secguard.logging import get_event_logger, identifier_in
 from secguard.pipeline import Pipeline
 
@@ -81,7 +81,7 @@ class GuardedBackendMixin:
         return user
 
 
-class GuardedModelBackend(GuardedBackendMixin, ModelBackend):
+class GuardedModelBackend(GuardedBackendMixin, ModelBackend):  # type: ignore[misc] # the mixin takes any credentials
     """Django's ModelBackend, guarded. Replacing ModelBackend ends the sessions that name it, once."""
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
-from functools import wraps
+from functools import update_wrapper
 from threading import RLock
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -185,8 +185,11 @@ def _rules(value: Any) -> Mapping[str, Any]:
 
 
 def _callable_path(value: Any) -> str | Callable[..., Any] | None:
-    if value is None or callable(value) or (isinstance(value, str) and "." in value):
+    if value is None or (isinstance(value, str) and "." in value):
         return value
+    if callable(value):
+        found: Callable[..., Any] = value
+        return found
     raise _bad(value, "Give a dotted path to a callable, or None.")
 
 
@@ -229,7 +232,9 @@ KEYS: dict[str, Key] = {
     "MAX_ACTIVE_BLOCKS": Key(100_000, _whole(1, 10_000_000), "automatic blocks in force at one time, at most"),
     "HMAC_KEY": Key(None, _hmac_key, "the key of the digests in the store, instead of one from SECRET_KEY"),
     "LOGGER_CLASS": Key(
-        "secguard.logging.SecurityEventLogger", _callable_path, "the SecurityEventLogger that the receivers use"
+        "secguard.logging.SecurityEventLogger",
+        _callable_path,
+        "the SecurityEventLogger that the receivers use",
     ),
     "REQUEST_ID_HEADER": Key("X-Request-ID", _header, "the header that carries a request's id"),
     "UNKNOWN_ACCOUNT_NAMES": Key(
@@ -251,7 +256,9 @@ def parse(raw: object, environ: Mapping[str, str] = os.environ) -> tuple[Setting
             problems.append(InvalidSetting(name, *map(str, error.args)))
     mode = environ.get(MODE_VARIABLE)
     if mode is not None and mode not in MODES:
-        problems.append(InvalidSetting("MODE", f"is overridden by {MODE_VARIABLE}={mode!r:.40}", f"Use one of {MODES}."))
+        problems.append(
+            InvalidSetting("MODE", f"is overridden by {MODE_VARIABLE}={mode!r:.40}", f"Use one of {MODES}.")
+        )
     if problems:
         return None, problems
     return _build(values, mode), []
@@ -303,7 +310,8 @@ _cached: list[_Cached[Any]] = []
 
 def until_settings_change(function: Callable[[], T]) -> _Cached[T]:
     """Keep the function's result until SECGUARD, or a setting that it rests on, changes."""
-    cached = wraps(function)(_Cached(function))
+    cached = _Cached(function)
+    update_wrapper(cached, function)
     _cached.append(cached)
     return cached
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from django.core.handlers.asgi import ASGIRequest
 
@@ -26,10 +26,6 @@ _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 _current: ContextVar[RequestContext | None] = ContextVar("secguard_context", default=None)
 #: For authenticate() outside the middleware, and without a request: one guess and its outcome.
 _orphan: ContextVar[RequestContext | None] = ContextVar("secguard_orphan", default=None)
-
-
-class Row(Protocol):
-    """Something that is to be saved in the database once the view's transaction has ended."""
 
 
 class RequestContext:
@@ -55,7 +51,8 @@ class RequestContext:
         self.attempts: list[Attempt] = []
         #: Writes whose replies are still to come, and the attempts they belong to.
         self.pending: list[tuple[Pending, Attempt]] = []
-        self.rows: list[Row] = []
+        #: What is to be saved once the view's transaction has ended: requests for blocks.
+        self.rows: list[Any] = []
         #: The attempt that was refused, if the request made one, and whether another one got in.
         self.refused: Attempt | None = None
         #: The episode of refusals that ``refused`` belongs to: a room above knows what that is.
@@ -144,12 +141,10 @@ def current() -> RequestContext | None:
     return _current.get()
 
 
-R = TypeVar("R", bound="HttpRequest | None")
-
-
 def unwrapped(request: Any) -> HttpRequest | None:
     """Django's request inside a REST framework one."""
-    return getattr(request, "_request", request)
+    plain: HttpRequest | None = getattr(request, "_request", request)
+    return plain
 
 
 def context_for(request: Any = None) -> RequestContext:

@@ -10,12 +10,11 @@ from django.dispatch import Signal
 
 from secguard import signals
 from secguard.events import Event, Origin
+from secguard.failures import report_failure
 from secguard.formatters.text import clean_context, one_line
 
 #: The logger of security events. Configure it in LOGGING like any other.
 security_logger = logging.getLogger("security.events")
-#: What goes wrong inside secguard itself, with tracebacks.
-internal_logger = logging.getLogger("secguard")
 
 #: Events that no handler could take, since the process started.
 lost_events = 0
@@ -59,12 +58,3 @@ def send(signal: Signal, **payload: Any) -> None:
     for receiver, result in signal.send_robust(sender=None, **payload):
         if isinstance(result, Exception):
             report_failure("the receiver %r raised", receiver, error=result)
-
-
-def report_failure(message: str, *args: object, error: BaseException | None = None) -> None:
-    """Log what went wrong inside secguard. If even that raises, there is nobody left to tell."""
-    trouble = error or sys.exc_info()[1]
-    try:
-        internal_logger.error(message, *args, exc_info=trouble)
-    except Exception as last:
-        logging.lastResort and logging.lastResort.stream.write(f"secguard: {message % args}: {last!r}\n")

@@ -125,7 +125,7 @@ def spec_of(event_type: str) -> EventSpec:
     spec = VOCABULARY.get(event_type)
     if spec is not None:
         return spec
-    if isinstance(event_type, str) and _is_type_name(event_type):
+    if _is_type_name(event_type):
         return CUSTOM
     raise ValueError(
         f"event_type {event_type!r:.80} is no event type. Use one of SecurityEvent's constants, or for an event "
@@ -133,7 +133,9 @@ def spec_of(event_type: str) -> EventSpec:
     )
 
 
-def _is_type_name(name: str) -> bool:
+def _is_type_name(name: object) -> bool:
+    if not isinstance(name, str):
+        return False
     return 0 < len(name) <= 64 and name.isascii() and name.replace("_", "a").isalnum() and name == name.lower()
 
 

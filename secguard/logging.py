@@ -19,10 +19,17 @@ from secguard.detection.detector import Findings
 from secguard.detection.rule import BLOCKABLE_SUBJECTS
 from secguard.emit import security_logger
 from secguard.events import VOCABULARY, Category, Event, EventType, Severity, new_event_id, spec_of
+from secguard.failures import report_failure
 from secguard.network import ClientAddress, unknown
 from secguard.pipeline import Pipeline
 
-__all__ = ["SecurityEvent", "SecurityEventLogger", "get_event_logger", "security_event_logger", "security_logger"]
+__all__ = [
+    "SecurityEvent",
+    "SecurityEventLogger",
+    "get_event_logger",
+    "security_event_logger",
+    "security_logger",
+]
 
 #: Class attribute → (rule, field, factor from the attribute's unit to the rule's).
 _THRESHOLDS = {
@@ -285,9 +292,7 @@ class SecurityEventLogger:
             return Severity.WARNING if close else default
         return default
 
-    def _context(
-        self, event_type: str, who: _Who, details: Mapping[str, Any], findings: Findings
-    ) -> dict[str, Any]:
+    def _context(self, event_type: str, who: _Who, details: Mapping[str, Any], findings: Findings) -> dict[str, Any]:
         described = who.context.describe(who.address)
         names = {name: str(value) if name != "user_id" else value for name, value in who.names.items()}
         if "username" in names and "@" in names["username"] and "email" not in names:
@@ -330,7 +335,7 @@ def _account_exists(identifier: object) -> bool:
     try:
         return any(manager.filter(**{f"{name}__iexact": text}).exists() for name in sorted(names))
     except Exception:
-        emit.report_failure("could not look up whether an account exists; its name is not logged")
+        report_failure("could not look up whether an account exists; its name is not logged")
         return False
 
 
@@ -339,7 +344,7 @@ def _is_somebodys_name(identifier: str) -> bool:
     try:
         return bool(model._default_manager.filter(**{f"{model.USERNAME_FIELD}__iexact": identifier}).exists())
     except Exception:
-        emit.report_failure("could not look up whether a name is taken; it is not linked")
+        report_failure("could not look up whether a name is taken; it is not linked")
         return True
 
 

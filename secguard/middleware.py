@@ -15,6 +15,7 @@ from secguard.blocking.replica import FOREVER, BlockEntry
 from secguard.blocking.response import Refusal, refuse
 from secguard.conf import get_settings
 from secguard.context import RequestContext, bind, context_of, current, unbind
+from secguard.failures import report_failure
 from secguard.logging import get_event_logger
 from secguard.pipeline import get_replica, note_blocked, report_address_unknown, report_suppressed
 from secguard.records import get_synchroniser, save
@@ -141,7 +142,7 @@ def _finish(context: RequestContext) -> None:
         if context.rows:
             save(context.rows)
     except Exception:
-        emit.report_failure("what a request left open could not be settled")
+        report_failure("what a request left open could not be settled")
 
 
 async def _afinish(context: RequestContext) -> None:
@@ -151,7 +152,7 @@ async def _afinish(context: RequestContext) -> None:
         if context.rows:
             await sync_to_async(save)(context.rows)
     except Exception:
-        emit.report_failure("what a request left open could not be settled")
+        report_failure("what a request left open could not be settled")
 
 
 def _answer(context: RequestContext, response: HttpResponseBase) -> HttpResponseBase:

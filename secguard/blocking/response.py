@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from secguard.blocking.refusals import Episode
 from secguard.conf import get_settings, until_settings_change
-from secguard.emit import report_failure
+from secguard.failures import report_failure
 
 TEMPLATE = "secguard/blocked.html"
 

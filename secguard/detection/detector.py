@@ -268,7 +268,7 @@ class Detector:
         pause = _FIRST_LOOK
         while (answer := (yield Turn(key))) != TAKEN:
             if not (yield Pause(_jittered(pause), answer == QUEUING)):
-                return False
+                return bool(answer == ASKING)  # who cannot wait a moment (an event loop) asks beside the other
             pause = min(pause * 2, _LONGEST_LOOK)
         return True
 

@@ -58,7 +58,7 @@ class Rule:
         settle(self, "name", self._name())
         settle(self, "events", self._event_types())
         settle(self, "window", self._seconds("window", self.window, MAX_WINDOW))
-        settle(self, "window_ms", int(self.window * 1000))  # type: ignore[operator]
+        settle(self, "window_ms", int(self._seconds("window", self.window, MAX_WINDOW) * 1000))
         if self.block_duration is not None:
             settle(self, "block_duration", self._seconds("block_duration", self.block_duration, None))
         settle(self, "severity", self._member("severity", Severity, self.severity))

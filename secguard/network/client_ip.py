@@ -397,9 +397,7 @@ def _listed(entries: Sequence[str]) -> tuple[str, ...]:
 def _checked_header(header: object) -> str:
     name = header.strip() if isinstance(header, str) else ""
     if not _HEADER_NAME.fullmatch(name):
-        raise ValueError(
-            f"{header!r} is no header's name: write it as sent, 'X-Forwarded-For', not as in META"
-        )
+        raise ValueError(f"{header!r} is no header's name: write it as sent, 'X-Forwarded-For', not as in META")
     return _CANONICAL_NAMES.get(name.lower(), name)
 
 

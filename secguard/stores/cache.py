@@ -67,9 +67,7 @@ def _pieces(payload: bytes) -> list[bytes]:
 
 
 def _counts_stream(watch: Watch, stream: bytes) -> bool:
-    return any(
-        watch.streams[at : at + STREAM_SIZE] == stream for at in range(0, len(watch.streams), STREAM_SIZE)
-    )
+    return any(watch.streams[at : at + STREAM_SIZE] == stream for at in range(0, len(watch.streams), STREAM_SIZE))
 
 
 def _piece_for(watch: Watch, payload: bytes) -> bytes | None:
@@ -126,10 +124,7 @@ class _Numbers:
         else:
             self._own_turn.acquire()
             give_up = time.monotonic() + _LOCK_SECONDS
-            while (
-                not (ours := bool(self._cache.add(f"{key}:l", 1, _LOCK_SECONDS)))
-                and time.monotonic() < give_up
-            ):
+            while not (ours := bool(self._cache.add(f"{key}:l", 1, _LOCK_SECONDS))) and time.monotonic() < give_up:
                 time.sleep(_LOCK_PAUSE)
         try:
             yield ours
@@ -199,10 +194,7 @@ class _Page:
 
     def _sums(self, kinds: Iterable[str], watches: Iterable[Watch]) -> dict[str, int]:
         """One number a watch: what the slots of its window hold of these kinds together."""
-        keys = {
-            watch.rule: [key for kind in kinds for key in self._totals(kind, watch).values()]
-            for watch in watches
-        }
+        keys = {watch.rule: [key for kind in kinds for key in self._totals(kind, watch).values()] for watch in watches}
         found = self._cache.get_many([key for each in keys.values() for key in each])
         return {rule: sum(max(0, found.get(key, 0)) for key in each) for rule, each in keys.items()}
 
@@ -352,9 +344,7 @@ class _Page:
         """By slot, oldest first: attempts that hold the limit and are no longer in flight."""
         failed, unknown = self._totals(_FAILED, watch), self._totals(_UNKNOWN, watch)
         found = self._cache.get_many([*failed.values(), *unknown.values()])
-        return {
-            slot: sum(max(0, found.get(key, 0)) for key in (failed[slot], unknown[slot])) for slot in failed
-        }
+        return {slot: sum(max(0, found.get(key, 0)) for key in (failed[slot], unknown[slot])) for slot in failed}
 
     def _room_after(self, watch: Watch, settled: dict[int, int]) -> int:
         """Milliseconds until so many slots have left the window that the limit has room."""
@@ -381,9 +371,7 @@ class _Page:
             self._enter(_FAILED, watch, piece, attempt.when)
         reply = self._reply(op.payload)
         threats = [
-            self._hold_open(watch)
-            if count >= watch.threshold and _piece_for(watch, op.payload) is not None
-            else state
+            self._hold_open(watch) if count >= watch.threshold and _piece_for(watch, op.payload) is not None else state
             for watch, count, state in zip(self._panel.watches, reply.counts, reply.threats, strict=True)
         ]
         return reply._replace(threats=tuple(threats))
@@ -461,7 +449,7 @@ class CacheStore:
     - A reservation that nobody settled holds its slot until it leaves the window, however short the lease:
       nothing lists the attempts, so unknown cannot be told from in flight, and those who come after wait
       where an exact store refuses. What is abandoned by name is known to be over and refuses.
-    - Several who ask for the last slot at once may all be told to wait. Never are more granted than the limit.
+    - Several who ask for the last slot at once may all be told to wait; never are more let in than the limit.
     - A success forgives what it sees: a failure counted at the same moment may outlive it.
     - An operation is several trips to the cache and not atomic as a whole: a process killed half-way leaves
       a slot taken, or a failure uncounted, until the window has passed.
@@ -516,9 +504,7 @@ class CacheStore:
             known[link] = op.payload.hex()
             self._cache.set(link, known[link], _LINK_SECONDS)
             return Reply()
-        page = _Page(
-            self._cache, self._numbers, f"{key}:{known.get(generation, 0)}", op.panel, now, self._slots
-        )
+        page = _Page(self._cache, self._numbers, f"{key}:{known.get(generation, 0)}", op.panel, now, self._slots)
         if op.code == RESET:
             # A record is many keys, which no cache can list: a new generation leaves them to their timeouts.
             known[generation] = _text(os.urandom(6))

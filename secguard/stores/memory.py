@@ -128,8 +128,8 @@ def reserve(record: Record, op: Op, now: int) -> Reply:
             status, retry_after = max(status, answer), max(retry_after, wait)
     counts = tuple(0 if value is None else _count_if_failed(record, watch, value, now) for watch, value in mine)
     threats = tuple(record.threat(watch) for watch in op.panel.watches)
-    # Where nothing is limited what is in flight counts for nothing, and an attempt that another record refuses
-    # is taken back: neither may push a failure out of a full record.
+    # Where nothing is limited what is in flight counts for nothing, and what another record refuses is taken
+    # back: neither may push a failure out of a full record.
     limits = any(watch.limiting for watch in op.panel.watches)
     if status == GRANTED and not known and (limits or not record.is_full(op)):
         record.append(op, IN_FLIGHT, now)

@@ -55,7 +55,7 @@ class _Packer:
 
     def __call__(self, ops: Sequence[Op], now: int | None, *, command: bytes = b"EVALSHA") -> bytes:
         moment = b"$0\r\n\r\n" if now is None else _bulk(b"%d" % now)
-        out = []
+        out: list[bytes] = []
         for op in ops:
             head, tail = self._frames.get(op.panel) or self._frame(op.panel)
             if command != b"EVALSHA":
@@ -263,7 +263,7 @@ class RedisStore:
         return answers
 
     async def _aread(self, connection: Any) -> Any:
-        # Not the argument of that name: where it runs out, redis-py answers None, as for a key that is missing.
+        # Not the argument timeout: when that runs out redis-py answers None, as for a key that is missing.
         whole, connection.socket_timeout = connection.socket_timeout, self._slice
         patience = _Patience(self._longest)
         try:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from threading import Lock
 
-from secguard.detection.store import RESERVE, REFUSED, Collected, Op, Pending, Reply, Store
+from secguard.detection.store import REFUSED, RESERVE, Collected, Op, Pending, Reply, Store
 from secguard.stores.memory import MemoryStore
 
 #: Seconds between two looks at a store that is away: one probe a second and process.

@@ -180,16 +180,8 @@ SCALARS = (
     | st.datetimes()
     | st.sampled_from(sorted(HOSTILE.keys() - {"lying"})).map(lambda name: HOSTILE[name])
 )
-KEYS = (
-    st.text(st.characters(), max_size=80)
-    | st.integers()
-    | st.none()
-    | st.binary()
-    | st.sampled_from(["token"])
-)
-NESTED = st.recursive(
-    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner) | st.tuples(inner, inner)
-)
+KEYS = st.text(st.characters(), max_size=80) | st.integers() | st.none() | st.binary() | st.sampled_from(["token"])
+NESTED = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner) | st.tuples(inner, inner))
 
 
 def refuse_constant(name: str) -> Any:

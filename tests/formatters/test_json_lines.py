@@ -95,9 +95,7 @@ def test_a_line_has_exactly_the_promised_shape() -> None:
     )
 
 
-def test_a_configuration_by_dict_writes_such_lines(
-    capsys: pytest.CaptureFixture[str], restored_logging: None
-) -> None:
+def test_a_configuration_by_dict_writes_such_lines(capsys: pytest.CaptureFixture[str], restored_logging: None) -> None:
     logging.config.dictConfig(
         {
             "version": 1,
@@ -337,9 +335,7 @@ def test_tracebacks_are_shortened_before_the_core() -> None:
 @pytest.mark.parametrize("text", ["😀", "\x00", "\ud800", "\u2028", "a", '"', "?=", "%s"])
 def test_a_record_that_is_large_everywhere_still_fits(text: str) -> None:
     big = text * 1_000_000
-    made = record(
-        big, name=big, levelname=big, filename=big, funcName=big, exc_text=big, stack_info=big, lineno=10**50
-    )
+    made = record(big, name=big, levelname=big, filename=big, funcName=big, exc_text=big, stack_info=big, lineno=10**50)
     vars(made).update({"context": dict.fromkeys([*CORE, "extra", big], big)})
     assert parsed(made)["context"].keys() >= CORE.keys()
 

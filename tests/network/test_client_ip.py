@@ -156,9 +156,7 @@ def test_the_subject_of_an_ipv6_client_is_spelled_as_ipaddress_spells_it(groups)
 def test_ten_thousand_addresses_of_one_64_are_one_subject():
     resolver = ClientAddressResolver()
 
-    assert {resolver.resolve(f"2001:db8::{i:x}", no_look_up).subject for i in range(10_000)} == {
-        "2001:db8::/64"
-    }
+    assert {resolver.resolve(f"2001:db8::{i:x}", no_look_up).subject for i in range(10_000)} == {"2001:db8::/64"}
 
 
 def test_an_ipv4_mapped_peer_is_the_same_client_as_the_ipv4_peer():
@@ -316,14 +314,10 @@ def test_a_private_peer_is_asked_again_on_every_request():
     resolver = ClientAddressResolver()
     resolver.resolve("127.0.0.1", sent())
 
-    assert resolver.resolve("127.0.0.1", forwarded_for(CLIENT)) == unknown(
-        "untrusted_forwarding_private_peer"
-    )
+    assert resolver.resolve("127.0.0.1", forwarded_for(CLIENT)) == unknown("untrusted_forwarding_private_peer")
 
 
-@pytest.mark.parametrize(
-    "peer", ["192.0.2.1", "203.0.113.1", "2001:db8::1", "11.0.0.1", "172.32.0.1", "100.128.0.1"]
-)
+@pytest.mark.parametrize("peer", ["192.0.2.1", "203.0.113.1", "2001:db8::1", "11.0.0.1", "172.32.0.1", "100.128.0.1"])
 def test_a_documentation_or_public_range_is_not_private(peer):
     assert ClientAddressResolver().resolve(peer, no_look_up).text == peer
 
@@ -357,10 +351,7 @@ def test_another_spelling_of_the_client_is_the_same_client(entry):
 def test_an_ipv6_client_behind_an_ipv6_proxy_is_found():
     resolver = ClientAddressResolver(PROXIES)
 
-    assert (
-        resolver.resolve("2001:db8:ffff::1", forwarded_for("2001:db8::7, 2001:db8:ffff::2")).text
-        == "2001:db8::7"
-    )
+    assert resolver.resolve("2001:db8:ffff::1", forwarded_for("2001:db8::7, 2001:db8:ffff::2")).text == "2001:db8::7"
 
 
 def test_if_every_entry_is_a_trusted_proxy_the_left_most_is_the_client_and_exempt():
@@ -389,9 +380,7 @@ def test_a_proxy_that_appended_nothing_does_not_expose_what_the_client_sent():
 
 
 def test_headers_that_disagree_do_not_matter_but_the_configured_one():
-    headers = sent(
-        X_Forwarded_For=CLIENT, Forwarded=f"for={SPOOFED}", X_Real_IP=SPOOFED, CF_Connecting_IP=SPOOFED
-    )
+    headers = sent(X_Forwarded_For=CLIENT, Forwarded=f"for={SPOOFED}", X_Real_IP=SPOOFED, CF_Connecting_IP=SPOOFED)
 
     assert ClientAddressResolver(PROXIES).resolve(PROXY, headers).text == CLIENT
 
@@ -640,9 +629,7 @@ def test_a_header_of_one_address_from_an_untrusted_peer_is_ignored():
 # Options
 
 
-@pytest.mark.parametrize(
-    ("name", "read"), [("x-forwarded-for", "X-Forwarded-For"), (" FORWARDED ", "Forwarded")]
-)
+@pytest.mark.parametrize(("name", "read"), [("x-forwarded-for", "X-Forwarded-For"), (" FORWARDED ", "Forwarded")])
 def test_the_header_is_named_in_any_case(name, read):
     assert ClientAddressResolver(PROXIES, header=name).header == read
 
@@ -732,9 +719,7 @@ hostile = st.lists(
     hostile_text | st.sampled_from([SPOOFED, "10.0.0.9", f'for="{SPOOFED}', "for=10.0.0.9", '";for=']),
     max_size=70,
 ).map(",".join)
-clients = st.ip_addresses(network="198.51.100.0/24").map(str) | st.ip_addresses(network="2001:db8::/64").map(
-    str
-)
+clients = st.ip_addresses(network="198.51.100.0/24").map(str) | st.ip_addresses(network="2001:db8::/64").map(str)
 proxies = st.ip_addresses(network="10.0.0.0/8").map(str)
 
 

@@ -135,9 +135,7 @@ def test_every_mapped_address_at_once_is_too_wide():
     assert describe_too_wide(parse_network("::ffff:0:0/96")) is not None
 
 
-@pytest.mark.parametrize(
-    "address", ["192.0.2.0", "192.0.2.255", "::ffff:192.0.2.9", " 192.0.2.1 ", "2001:db8::1"]
-)
+@pytest.mark.parametrize("address", ["192.0.2.0", "192.0.2.255", "::ffff:192.0.2.9", " 192.0.2.1 ", "2001:db8::1"])
 def test_a_covered_address_is_in_the_set(address):
     assert address in NetworkSet(["192.0.2.0/24", "2001:db8::/64"])
 
@@ -147,9 +145,7 @@ def test_an_address_outside_is_not_in_the_set(address):
     assert address not in NetworkSet(["192.0.2.0/24", "2001:db8::/64"])
 
 
-@pytest.mark.parametrize(
-    "thing", ["", "nonsense", "192.0.2.0/24", None, 3221225985, b"\xc0\x00\x02\x01", object()]
-)
+@pytest.mark.parametrize("thing", ["", "nonsense", "192.0.2.0/24", None, 3221225985, b"\xc0\x00\x02\x01", object()])
 def test_what_is_no_address_is_in_no_set(thing):
     assert thing not in NetworkSet(["0.0.0.0/0", "::/0"])
 

@@ -66,9 +66,7 @@ class Drive:
         self.panel = panel(*watches, **limits)
         return self
 
-    def do(
-        self, code: bytes, ids: bytes = b"", payload: bytes = b"", *, at: int = 0, key: bytes = KEY
-    ) -> Reply:
+    def do(self, code: bytes, ids: bytes = b"", payload: bytes = b"", *, at: int = 0, key: bytes = KEY) -> Reply:
         return self.execute([Op(code, key, self.panel, ids, payload)], NOW + at)[0]
 
     def reserve(self, n: int, value: bytes = ANNA, stream: bytes = LOGIN, **where: Any) -> Reply:

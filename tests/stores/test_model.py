@@ -34,9 +34,7 @@ RULES = (
         action="block",
     ),
     Rule(name="failures", events="login_failed", subject="account", threshold=4, window=90),
-    Rule(
-        name="origins", events="login_failed", subject="account", distinct="address", threshold=2, window=45
-    ),
+    Rule(name="origins", events="login_failed", subject="account", distinct="address", threshold=2, window=45),
 )
 ADDRESSES = ("192.0.2.1", "192.0.2.1", "192.0.2.2")
 ACCOUNTS = ("anna", "anna", "bert", "carl")

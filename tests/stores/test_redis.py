@@ -19,7 +19,19 @@ from secguard.detection.detector import Attempt, Observation, run
 from secguard.detection.store import FAIL, GRANTED, READ, RESERVE, Op
 from secguard.stores.redis import RedisStore
 from tests.stores.conftest import PATIENT
-from tests.stores.drive import ANNA, GUESSES, KEY, LOGIN, NOW, OTHER_KEY, TALLY, hammer, hang_up, number, panel
+from tests.stores.drive import (
+    ANNA,
+    GUESSES,
+    KEY,
+    LOGIN,
+    NOW,
+    OTHER_KEY,
+    TALLY,
+    hammer,
+    hang_up,
+    number,
+    panel,
+)
 
 GUARD = panel(GUESSES)
 #: Long enough to be answered by a server that is awake, short enough to wait for once.
@@ -56,9 +68,7 @@ def test_flushing_the_scripts_is_invisible(store: RedisStore, redis_client: redi
     assert counts == [1, 2, 3]
 
 
-async def test_flushing_the_scripts_is_invisible_when_awaited(
-    store: RedisStore, redis_client: redis.Redis
-) -> None:
+async def test_flushing_the_scripts_is_invisible_when_awaited(store: RedisStore, redis_client: redis.Redis) -> None:
     counts: list[int] = []
     for n in range(3):
         redis_client.script_flush()
@@ -67,9 +77,7 @@ async def test_flushing_the_scripts_is_invisible_when_awaited(
     assert counts == [1, 2, 3]
 
 
-def test_flushing_the_scripts_is_invisible_to_what_was_sent(
-    store: RedisStore, redis_client: redis.Redis
-) -> None:
+def test_flushing_the_scripts_is_invisible_to_what_was_sent(store: RedisStore, redis_client: redis.Redis) -> None:
     redis_client.script_flush()
     pending = store.send([fail(1), fail(2)], NOW)
     assert [reply.counts for reply in pending.collect()] == [(1,), (2,)]

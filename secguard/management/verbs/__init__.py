@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
-from typing import Protocol
+from types import ModuleType
 
 from secguard.management.verbs import block, listing, status, unblock
 
-
-class Verb(Protocol):
-    """A module with these. ``handle`` returns the exit code."""
-
-    __doc__: str | None
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    handle: Callable[..., int]
-
-
-ALL: dict[str, Verb] = {"status": status, "list": listing, "block": block, "unblock": unblock}
+#: Each has ``add_arguments(parser)`` and ``handle(command, **options)``, which returns the exit code.
+ALL: dict[str, ModuleType] = {"status": status, "list": listing, "block": block, "unblock": unblock}

@@ -36,7 +36,7 @@ def handle(command: BaseCommand, *, network: str, duration: float | None, reason
     request = records.block_network(network, duration=duration, reason=reason, by=operator())
     until = "for good" if duration is None else f"for {duration:g} s"
     command.stdout.write(f"Blocked {request.network} {until}. Reference: {request.reference}")
-    if any(parse_network(canonical).overlaps(parse_network(each)) for each in allowed()):  # type: ignore[arg-type]
+    if any(parse_network(canonical).overlaps(parse_network(each)) for each in allowed()):
         command.stdout.write("Part of it is in SECGUARD['ALLOWLIST'] or a trusted proxy, which is never refused.")
     return 0
 

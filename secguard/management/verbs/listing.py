@@ -36,7 +36,7 @@ def _row(block: Block) -> dict[str, str | None]:
     return {
         "network": block.network,
         "rule": block.rule,
-        "expires_at": block.expires_at and block.expires_at.isoformat(timespec="seconds"),
+        "expires_at": block.expires_at.isoformat(timespec="seconds") if block.expires_at else None,
         "created_by": block.created_by,
         "reference": str(block.reference),
         "reason": block.reason,

@@ -1,0 +1,184 @@
+"""A rule that contradicts itself is refused by name of the field; a catalogue can be changed rule by rule."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from secguard.detection import DEFAULT_RULES, Action, Rule, with_overrides
+from secguard.events import EventType, Severity
+from secguard.exceptions import InvalidRule
+
+GOOD: dict[str, Any] = {
+    "name": "mine",
+    "events": "login_failed",
+    "subject": "address",
+    "threshold": 5,
+    "window": 60,
+}
+WEEK = 7 * 24 * 3600
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", ""),
+        ("name", "two words"),
+        ("name", "x" * 65),
+        ("name", "naïve"),
+        ("name", None),
+        ("events", ()),
+        ("events", ""),
+        ("events", None),
+        ("events", "Not A Type"),
+        ("events", ("login_failed", "a:b")),
+        ("events", (1,)),
+        ("subject", "planet"),
+        ("subject", ""),
+        ("subject", None),
+        ("threshold", 0),
+        ("threshold", -1),
+        ("threshold", True),
+        ("threshold", "5"),
+        ("threshold", 5.0),
+        ("threshold", 1_001),
+        ("threshold", None),
+        ("window", 0),
+        ("window", -60),
+        ("window", 0.5),
+        ("window", True),
+        ("window", "60"),
+        ("window", None),
+        ("window", float("nan")),
+        ("window", float("inf")),
+        ("window", WEEK + 1),
+        ("window", timedelta(days=8)),
+        ("window", timedelta(0)),
+        ("distinct", 5),
+        ("distinct", "not a field"),
+        ("distinct", "address"),
+        ("severity", "catastrophic"),
+        ("severity", None),
+        ("action", "explode"),
+        ("action", None),
+        ("block_duration", 0),
+        ("block_duration", -1),
+        ("block_duration", True),
+        ("block_duration", "900"),
+        ("block_duration", float("inf")),
+    ],
+)
+def test_a_bad_field_is_refused_by_name(field: str, value: object) -> None:
+    with pytest.raises(InvalidRule, match=field):
+        Rule(**{**GOOD, field: value})
+
+
+@pytest.mark.parametrize("subject", ["account", "user"])
+def test_only_an_address_can_be_blocked(subject: str) -> None:
+    with pytest.raises(InvalidRule, match="action 'block' needs an address"):
+        Rule(**{**GOOD, "subject": subject, "action": "block"})
+
+
+@pytest.mark.parametrize("subject", ["address", "network", "pair"])
+def test_what_stands_for_an_address_can_be_blocked(subject: str) -> None:
+    assert Rule(**{**GOOD, "subject": subject, "action": "block"}).action is Action.BLOCK
+
+
+def test_a_rule_names_itself_when_it_is_refused() -> None:
+    with pytest.raises(InvalidRule, match="'mine'"):
+        Rule(**{**GOOD, "threshold": 0})
+
+
+def test_the_edges_of_every_range_are_allowed() -> None:
+    for threshold in (1, 1_000):
+        assert Rule(**{**GOOD, "threshold": threshold}).threshold == threshold
+    for window in (1, WEEK, timedelta(days=7)):
+        assert Rule(**{**GOOD, "window": window}).window_ms in (1_000, WEEK * 1_000)
+
+
+def test_durations_may_be_numbers_or_timedeltas() -> None:
+    one, other = Rule(**{**GOOD, "window": 90.5}), Rule(**{**GOOD, "window": timedelta(seconds=90.5)})
+    assert one == other
+    assert one.window_ms == 90_500
+
+
+def test_events_may_be_one_type_or_several() -> None:
+    assert Rule(**GOOD).events == ("login_failed",)
+    several = Rule(**{**GOOD, "events": [EventType.LOGIN_FAILED, "my_own", "login_failed"]})
+    assert several.events == ("login_failed", "my_own")
+
+
+def test_severity_and_action_may_be_names() -> None:
+    rule = Rule(**{**GOOD, "severity": "warning", "action": "block"})
+    assert (rule.severity, rule.action) == (Severity.WARNING, Action.BLOCK)
+
+
+# -- the catalogue -------------------------------------------------------------------------------------
+
+
+def by_name(rules: tuple[Rule, ...]) -> dict[str, Rule]:
+    return {rule.name: rule for rule in rules}
+
+
+def test_the_default_rules_are_as_documented() -> None:
+    found = {
+        rule.name: (rule.subject, rule.distinct, rule.threshold, rule.window, rule.action.value)
+        for rule in DEFAULT_RULES
+    }
+    assert found == {
+        "brute_force": ("address", None, 5, 900, "block"),
+        "distributed_attack": ("account", "address", 10, 1_800, "log"),
+        "account_enumeration": ("address", "account", 20, 600, "block"),
+        "account_failures": ("account", None, 20, 1_800, "log"),
+    }
+
+
+def test_without_overrides_the_catalogue_is_as_it_was() -> None:
+    assert with_overrides({}) == DEFAULT_RULES
+
+
+def test_an_override_changes_the_fields_it_names() -> None:
+    rules = by_name(with_overrides({"brute_force": {"threshold": 3}}))
+    assert rules["brute_force"].threshold == 3
+    assert rules["brute_force"].window == 900
+    assert list(rules) == [rule.name for rule in DEFAULT_RULES]
+
+
+def test_none_switches_a_rule_off() -> None:
+    assert "brute_force" not in by_name(with_overrides({"brute_force": None}))
+
+
+def test_a_new_name_makes_a_new_rule() -> None:
+    new = {key: value for key, value in GOOD.items() if key != "name"}
+    assert by_name(with_overrides({"mine": new}))["mine"] == Rule(**GOOD)
+
+
+def test_a_rule_replaces_and_takes_the_name_it_is_given_under() -> None:
+    rules = by_name(with_overrides({"brute_force": Rule(**GOOD), "mine": Rule(**GOOD)}))
+    assert rules["brute_force"].threshold == rules["mine"].threshold == 5
+    assert rules["brute_force"].name == "brute_force"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            {"brute_force": {"treshold": 3}},
+            "'brute_force': unknown field 'treshold'. Did you mean 'threshold'",
+        ),
+        ({"brute_force": {"name": "other"}}, "unknown field 'name'"),
+        ({"brute_force": {"window_ms": 3}}, "unknown field 'window_ms'"),
+        ({"brute_force": {"threshold": True}}, "threshold"),
+        ({"brute_force": 5}, "give a dict of fields"),
+        ({"brute_fierce": None}, "Did you mean 'brute_force'"),
+        ({"quite_different": None}, "there is none. Known: "),
+        ({"mine": {"threshold": 3}}, "lacks events, subject, window"),
+        ({5: {"threshold": 3}}, "5"),
+        ({"two words": {k: v for k, v in GOOD.items() if k != "name"}}, "name"),
+    ],
+)
+def test_a_bad_override_is_refused_by_name(overrides: dict[Any, Any], message: str) -> None:
+    with pytest.raises(InvalidRule, match=message):
+        with_overrides(overrides)
