@@ -333,7 +333,8 @@ def _is_stale(connection: Any) -> bool:
 
 async def _is_stale_async(connection: Any) -> bool:
     try:
-        can_read = getattr(connection, "can_read", None) or connection.can_read_destructive  # before redis-py 8
+        # redis-py 8 renamed it, and warns of the old name.
+        can_read = getattr(connection, "can_read", None) or connection.can_read_destructive
         return bool(await can_read())
     except (redis.RedisError, OSError):
         return True

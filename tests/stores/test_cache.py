@@ -25,7 +25,7 @@ from django.db import connection
 
 from secguard.detection import DEFAULT_RULES, Detector
 from secguard.detection.detector import Observation, run
-from secguard.detection.store import FAIL, GRANTED, OPENED, READ, REFUSED, RESERVE, WAIT, Op
+from secguard.detection.store import FAIL, GRANTED, OPEN, OPENED, READ, REFUSED, RESERVE, WAIT, Op
 from secguard.exceptions import StoreError
 from secguard.stores.cache import CacheStore
 from tests.stores.drive import ANNA, GUESSES, KEY, LOGIN, NAMES, NOW, Drive, number, panel
@@ -167,7 +167,54 @@ def test_counting_in_files_never_shortens_a_timeout(tmp_path: Path) -> None:
     guard.fail(2)
     for path in tmp_path.glob("*.djcache"):
         with path.open("rb") as file:
-            assert pickle.load(file) > time.time() + 10
+            assert pickle.load(file) > time.time() + 10  # noqa: S301 - a file of our own
+
+
+class ExpiringCache(LocMemCache):
+    """Like Redis: incr makes a key that is missing, for ever."""
+
+    def incr(self, key: str, delta: int = 1, version: int | None = None) -> int:
+        if self.add(key, delta, None, version):
+            return delta
+        return super().incr(key, delta, version)
+
+
+def test_a_counter_that_expires_while_it_is_counted_has_a_timeout_again() -> None:
+    cache = ExpiringCache("expiring", ROOM)
+    drive(cache).fail(1)
+    timeouts = list(cache._expire_info.values())
+    cache.clear()
+    assert timeouts
+    assert None not in timeouts
+
+
+class MeetingCache(LocMemCache):
+    """Two threads that both look at a threat which has closed do so at the same time."""
+
+    meeting = threading.Barrier(2)
+
+    def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
+        found = super().get(key, default, version)
+        if default == 0:
+            self.meeting.wait()
+        return found
+
+
+def test_two_who_find_a_threat_closed_open_it_once() -> None:
+    cache = MeetingCache("meeting", ROOM)
+    store, guard = CacheStore(cache), panel(GUESSES)
+    for n in range(3):
+        store.execute([Op(FAIL, KEY, guard, number(n), LOGIN + ANNA)], NOW - 600_000)
+    for n in range(3, 5):
+        store.execute([Op(FAIL, KEY, guard, number(n), LOGIN + ANNA)], NOW)
+
+    def fail(n: int) -> int:
+        return store.execute([Op(FAIL, KEY, guard, number(n), LOGIN + ANNA)], NOW)[0].threats[0]
+
+    with ThreadPoolExecutor(2) as pool:
+        found = sorted(pool.map(fail, (5, 6)))
+    cache.clear()
+    assert found == [OPEN, OPENED]
 
 
 class ForgetfulCache(LocMemCache):

@@ -429,6 +429,15 @@ def test_forgetting_by_id_forgives_nothing_else(drive: Drive) -> None:
     assert drive.count() == 1
 
 
+def test_forgetting_an_attempt_takes_it_and_not_an_older_one(drive: Drive) -> None:
+    drive.under(TALLY)
+    drive.fail(1)
+    drive.fail(2, at=30_000)
+    drive.forget(2, at=30_000)
+    assert drive.count(at=30_000) == 1
+    assert drive.count(at=WINDOW + drive.part) == 0
+
+
 def test_several_attempts_are_forgotten_at_once(drive: Drive) -> None:
     for n in range(3):
         drive.reserve(n)

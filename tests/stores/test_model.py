@@ -1,4 +1,4 @@
-"""Every exact store agrees with a model that keeps a plain list of what happened and works everything out anew."""
+"""Exact stores agree with a model that keeps a plain list of what happened and works everything out anew."""
 
 from __future__ import annotations
 
