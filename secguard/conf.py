@@ -332,7 +332,7 @@ def reset() -> None:
 
 
 def _on_setting_changed(*, setting: str, **kwargs: object) -> None:
-    if setting in ("SECGUARD", "CACHES", "SECRET_KEY"):
+    if setting in ("SECGUARD", "CACHES", "SECRET_KEY", "AUTH_USER_MODEL"):
         reset()
 
 

@@ -6,7 +6,7 @@ which may be missing (token packages), a wrapper (REST framework) or made up (``
 
 from __future__ import annotations
 
-import os
+import random
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,7 @@ class RequestContext:
         if not self._request_id:
             given = header(self.request, get_settings().request_id_header) if self.request else None
             usable = given and len(given) <= _MAX_REQUEST_ID and _SAFE.issuperset(given)
-            self._request_id = given if given and usable else os.urandom(8).hex()
+            self._request_id = given if given and usable else f"{random.getrandbits(64):016x}"
         return self._request_id
 
     def fields(self) -> dict[str, Any]:

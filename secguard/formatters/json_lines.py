@@ -6,10 +6,11 @@ import json
 import logging
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeAlias
 
-from pythonjsonlogger.json import JsonFormatter
+from pythonjsonlogger.json import JsonEncoder, JsonFormatter
 
 from secguard.formatters.text import clean, clean_context, clean_text, one_line, redact_queries
 
@@ -140,6 +141,10 @@ class SecurityJsonFormatter(JsonFormatter):
 
 
 def _strict_dumps(data: LogData, **options: Any) -> str:
+    if options.get("cls") is JsonEncoder and options.get("default") is None:
+        # Nobody asked for an encoder: the ready one, which is twice as quick as one made for each line.
+        with suppress(TypeError):
+            return _encode(data)
     return json.dumps(data, allow_nan=False, **options)
 
 

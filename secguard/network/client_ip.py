@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import islice
+from socket import AF_INET, inet_ntop, inet_pton
 from typing import Final, Literal, TypeAlias
 
 from secguard.network.ranges import Address, NetworkSet, unmapped
@@ -27,7 +28,7 @@ Reason: TypeAlias = Literal[
 MAX_ADDRESS_CHARACTERS: Final = 100
 MAX_HEADER_CHARACTERS: Final = 4096
 MAX_HEADER_ENTRIES: Final = 64
-MAX_CACHED: Final = 10_000
+MAX_CACHED: Final = 20_000
 
 UNIX_PEER: Final = "unix"
 
@@ -225,16 +226,18 @@ class ClientAddressResolver:
         known = self._addresses.get(spelled)
         if known is not None:
             return known
+        number = _plain_ipv4(spelled)
+        if number is not None:
+            return _remember(self._addresses, spelled, self._classified(4, number, spelled))
         parsed = parse_address(spelled)
         if parsed is None:
             return None
         # Kept under the canonical spelling alone: with a port, one client would fill the cache.
         canonical = str(parsed)
         known = self._addresses.get(canonical)
-        return known or _remember(self._addresses, canonical, self._classified(parsed, canonical))
+        return known or _remember(self._addresses, canonical, self._classified(parsed.version, int(parsed), canonical))
 
-    def _classified(self, address: Address, text: str) -> ClientAddress:
-        version, number = address.version, int(address)
+    def _classified(self, version: int, number: int, text: str) -> ClientAddress:
         subject, subject_number = (text, number) if version == 4 else _ipv6_subject(number)
         trusted = self.trusted_proxies.contains(version, number)
         allowed = self.allowlist.contains(version, number)
@@ -283,6 +286,18 @@ class ClientAddressResolver:
     def _at_hop(self, claims: Iterator[str], hops: int) -> ClientAddress:
         claim = list(islice(claims, hops))[-1]
         return self.address(claim) or _MALFORMED_HEADER
+
+
+def _plain_ipv4(text: str) -> int | None:
+    """The number of an IPv4 address in its one canonical spelling, which nearly all peers have; else ``None``."""
+    if not 7 <= len(text) <= 15:
+        return None
+    try:
+        packed = inet_pton(AF_INET, text)
+    except (OSError, ValueError):
+        return None
+    # Some C libraries are more lenient than others about leading zeros: only the canonical spelling passes.
+    return int.from_bytes(packed, "big") if inet_ntop(AF_INET, packed) == text else None
 
 
 def _remember(cache: _Cache, key: str | None, address: ClientAddress) -> ClientAddress:

@@ -56,11 +56,14 @@ class _Packer:
     def __call__(self, ops: Sequence[Op], now: int | None, *, command: bytes = b"EVALSHA") -> bytes:
         moment = b"$0\r\n\r\n" if now is None else _bulk(b"%d" % now)
         out: list[bytes] = []
-        for op in ops:
-            head, tail = self._frames.get(op.panel) or self._frame(op.panel)
+        for code, key, panel, ids, payload in ops:
+            head, tail = self._frames.get(panel) or self._frame(panel)
             if command != b"EVALSHA":
                 head = head.replace(_bulk(b"EVALSHA") + _bulk(_SHA), _bulk(command) + _bulk(_SOURCE))
-            out += (head, _bulk(op.key), _bulk(op.code), moment, _bulk(op.ids), _bulk(op.payload), tail)
+            out.append(
+                b"%b$%d\r\n%b\r\n$1\r\n%b\r\n%b$%d\r\n%b\r\n$%d\r\n%b\r\n%b"
+                % (head, len(key), key, code, moment, len(ids), ids, len(payload), payload, tail)
+            )
         return b"".join(out)
 
     def _frame(self, panel: Panel) -> tuple[bytes, bytes]:
@@ -109,7 +112,7 @@ class RedisStore:
     exact = True
 
     def __init__(self, url: str, *, timeout: float = 0.05, **options: Any) -> None:
-        given = {**options, **parse_url(url)}
+        given = {**options, **parse_url(url)}  # type: ignore[no-untyped-call] # redis-py 8 lost its types
         kind = given.pop("connection_class", redis.Connection)
         self._connection_class: Callable[..., Any] = kind
         self._async_connection_class: Callable[..., Any] = given.pop(
@@ -229,7 +232,7 @@ class RedisStore:
     def _connect(self, connection: Any) -> Any:
         """Connecting, and what redis-py says at the start, has the whole time-out; each read then a slice."""
         connection.connect()
-        sock = getattr(connection, "_sock", None)
+        sock: Any = getattr(connection, "_sock", None)
         if hasattr(sock, "settimeout"):
             sock.settimeout(self._slice)
         return connection
