@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
@@ -22,6 +22,10 @@ class SecguardConfig(AppConfig):
         receivers.connect()
         pipeline.save_now = records.save
         attach_handler()
+        if apps.is_installed("django.contrib.admin"):
+            from secguard.integrations import django_admin
+
+            django_admin.install()
         atexit.register(pipeline.report_all_refusals)
         try:
             pipeline.report_mode_override()

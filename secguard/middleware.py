@@ -21,7 +21,8 @@ from secguard.pipeline import get_replica, note_blocked, report_address_unknown,
 from secguard.records import get_synchroniser, save
 
 GetResponse = Callable[[HttpRequest], Any]
-_FORGOTTEN_SETTING = "untrusted_forwarding_private_peer"
+#: Where nobody can say when a slot falls free: seconds.
+_RETRY_SOON = 5
 
 
 class SecurityGuardMiddleware:
@@ -104,7 +105,7 @@ def _enter(request: HttpRequest) -> RequestContext | None:
     if settings.exempt_paths and _is_exempt(request.path, settings.exempt_paths):
         return None
     context = context_of(request)
-    if context.address.reason == _FORGOTTEN_SETTING:
+    if not context.address.known:
         report_address_unknown(context)
     return context
 
@@ -160,4 +161,4 @@ def _answer(context: RequestContext, response: HttpResponseBase) -> HttpResponse
     refused = context.refused
     if refused is None or context.authenticated:
         return response
-    return _refuse(context, context.episode, "attempt", refused.retry_after or None)
+    return _refuse(context, context.episode, "attempt", refused.retry_after or _RETRY_SOON)

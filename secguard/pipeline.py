@@ -351,7 +351,7 @@ _REFUSALS = {
     "attempt": (EventType.ATTEMPT_REFUSED, "Refused {count} over the limit from {subject}"),
     "unknown": (
         EventType.CLIENT_ADDRESS_UNKNOWN,
-        "The client's address is unknown: {subject} forwards, untrusted",
+        "The client's address is unknown behind {subject}",
     ),
     "suppressed": (EventType.BLOCK_SUPPRESSED, "Did not refuse {subject}, which rules would block"),
 }
@@ -385,12 +385,18 @@ def report_all_refusals() -> None:
 
 
 def report_address_unknown(context: RequestContext) -> None:
-    """A private peer forwards for others while no proxy is trusted: nobody can be told from anybody else."""
-    details = {
-        "reason": context.address.reason,
-        "hint": "Name the proxy in SECGUARD['TRUSTED_PROXIES']: until then nothing is counted or refused by address.",
-    }
-    _note("unknown", str(context.request and context.request.META.get("REMOTE_ADDR")), context, **details)
+    """Nobody can be told from anybody else, so that nothing is counted or refused by address."""
+    reason = context.address.reason
+    peer = str((context.request and context.request.META.get("REMOTE_ADDR")) or "a peer without an address")
+    _note(f"unknown:{reason}", peer, context, reason=reason, hint=_UNKNOWN_HINTS[reason])
+
+
+_UNKNOWN_HINTS = {
+    "untrusted_forwarding_private_peer": "Name the proxy in SECGUARD['TRUSTED_PROXIES'].",
+    "no_remote_address": "Behind a unix socket put 'unix' into SECGUARD['TRUSTED_PROXIES'].",
+    "malformed_header": "Look at what the proxy sends in SECGUARD['CLIENT_IP_HEADER'].",
+    "no_client_in_header": "Let the proxy send SECGUARD['CLIENT_IP_HEADER'].",
+}
 
 
 def report_mode_override() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
@@ -37,6 +37,7 @@ class RefusalLog:
         self._clock = clock
         self._interval = interval
         self._episodes: OrderedDict[tuple[str, str], Episode] = OrderedDict()
+        self._ended: deque[Episode] = deque(maxlen=_MAX_EPISODES)
         self._lock = Lock()
 
     def note(self, kind: str, subject: str) -> tuple[Episode, int]:
@@ -56,25 +57,25 @@ class RefusalLog:
 
     def _begin(self, kind: str, subject: str, now: float) -> Episode:
         episode = self._episodes[kind, subject] = Episode(subject, kind, next_line=now)
+        if len(self._episodes) > _MAX_EPISODES:
+            # An attacker from many addresses must not fill the memory: the oldest ends early.
+            _, oldest = self._episodes.popitem(last=False)
+            self._ended.append(oldest)
         return episode
 
     def overdue(self) -> list[tuple[Episode, int]]:
-        """Episodes that came to rest with refusals not yet reported; they are ended."""
+        """Episodes that ended with refusals not yet reported, because nothing came any more or too many did."""
         now = self._clock()
         with self._lock:
-            # The oldest beyond the bound end too: an attacker from many addresses must not fill the memory.
-            surplus = len(self._episodes) - _MAX_EPISODES
-            ended = [
-                key
-                for at, (key, episode) in enumerate(self._episodes.items())
-                if at < surplus or now >= episode.next_line + self._interval
-            ]
-            episodes = [self._episodes.pop(key) for key in ended]
+            over = [key for key, each in self._episodes.items() if now >= each.next_line + self._interval]
+            episodes = [*self._ended, *(self._episodes.pop(key) for key in over)]
+            self._ended.clear()
         return [(episode, episode.unreported) for episode in episodes if episode.unreported]
 
     def all_unreported(self) -> list[tuple[Episode, int]]:
         """What is left when the process ends."""
         with self._lock:
-            episodes = list(self._episodes.values())
+            episodes = [*self._ended, *self._episodes.values()]
+            self._ended.clear()
             self._episodes.clear()
         return [(episode, episode.unreported) for episode in episodes if episode.unreported]

@@ -59,7 +59,7 @@ def _standard(request: HttpRequest, refusal: Refusal, episode: Episode) -> HttpR
     key = (html, refusal.retry_after)
     content = episode.pages.get(key)
     if content is None:
-        if len(episode.pages) > 8:
+        if len(episode.pages) > 1:  # the latest page and the latest JSON: an attacker has thousands of addresses
             episode.pages.clear()
         content = episode.pages[key] = _page(refusal) if html else _json(refusal)
     response = HttpResponse(
