@@ -1,0 +1,1 @@
+"""What secguard costs, beside bare Django in the same run: ``make bench``."""

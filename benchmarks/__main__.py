@@ -1,0 +1,120 @@
+"""Times bare Django and secguard in turn, and prints what secguard adds. Nothing here passes or fails."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import redis
+
+from sample_project.demo.servers import redis_protocol_server
+
+#: Scenario → requests in a chunk. A chunk of secguard stands between two of bare Django, whose mean is
+#: subtracted: what drifts more slowly than a chunk takes cancels out.
+SCENARIOS = {
+    "clean": 100,
+    "clean, 10,000 addresses": 100,
+    "failed login": 30,
+    "right login": 15,
+    "refused login": 50,
+    "refused page": 100,
+}
+ROUNDS = 20
+PAIRS = 5_000
+
+
+class Worker:
+    """A measured process, spoken to in JSON lines."""
+
+    def __init__(self, variant: str, redis_url: str, folder: Path) -> None:
+        self._errors = (folder / f"{variant}.err").open("w")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", variant, redis_url, str(folder / f"{variant}.log")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+        )
+
+    def ask(self, do: str, **arguments: Any) -> Any:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"a worker ended: {Path(self._errors.name).read_text()[-2000:]}")
+        return json.loads(line)
+
+    def close(self) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait(10)
+        self._errors.close()
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with redis_protocol_server(folder) as (url, described):
+            print(
+                f"Python {platform.python_version()}, Django {version('Django')}, redis-py {version('redis')}, {described}."
+            )
+            bare, guarded = Worker("bare", url, folder), Worker("secguard", url, folder)
+            try:
+                guarded.ask("block")
+                _print_times(bare, guarded)
+                _print_counts(guarded)
+                _print_memory(guarded, url)
+            finally:
+                bare.close()
+                guarded.close()
+
+
+def _print_times(bare: Worker, guarded: Worker) -> None:
+    print(f"\n{'request':<26}{'bare µs':>9}{'secguard µs':>13}{'added µs':>10}{'ratio':>8}  status")
+    for scenario, size in SCENARIOS.items():
+        for worker in (bare, guarded):
+            worker.ask("measure", scenario=scenario, count=size)
+        times: list[tuple[float, float]] = []
+        answer: dict[str, Any] = {}
+        before = _chunk(bare, scenario, size)["median"]
+        for _ in range(ROUNDS):
+            answer = _chunk(guarded, scenario, size)
+            after = _chunk(bare, scenario, size)["median"]
+            times.append(((before + after) / 2, answer["median"]))
+            before = after
+        floor, cost = median(low for low, _ in times), median(high for _, high in times)
+        added, ratio = median(high - low for low, high in times), median(high / low for low, high in times)
+        print(f"{scenario:<26}{floor:>9.0f}{cost:>13.0f}{added:>+10.1f}{ratio:>8.2f}  {answer['status']}")
+
+
+def _chunk(worker: Worker, scenario: str, size: int) -> dict[str, Any]:
+    answer = worker.ask("measure", scenario=scenario, count=size)
+    return {"median": median(answer["ns"]) / 1000, "status": answer["status"]}
+
+
+def _print_counts(guarded: Worker) -> None:
+    print(f"\n{'request':<26}{'writes to the store':>20}{'SQL':>6}   (bare Django: 1 SQL for a failed login)")
+    for scenario in SCENARIOS:
+        found = guarded.ask("count", scenario=scenario, count=20)
+        print(f"{scenario:<26}{found['sends']:>20}{found['sql']:>6}")
+
+
+def _print_memory(guarded: Worker, url: str) -> None:
+    with redis.Redis.from_url(url) as client:
+        before = client.info("memory")["used_memory"]
+        guarded.ask("measure", scenario="failed login", count=PAIRS)
+        after = client.info("memory")["used_memory"]
+    print(f"\nMemory in the store: {(after - before) / PAIRS:.0f} bytes for each address and account that failed once")
+
+
+if __name__ == "__main__":
+    main()

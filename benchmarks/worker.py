@@ -1,0 +1,207 @@
+"""One measured process: answers one JSON line for each JSON command on standard input.
+
+Requests go straight into the WSGI handler; the timer covers the handler, the body and ``close()``. The
+password hasher is MD5, so that hashing hides nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+TOKEN = "a" * 32
+BLOCKED = "203.0.113.66"
+
+
+def configure(variant: str, redis_url: str, log: str) -> None:
+    from django.conf import settings
+
+    guarded = variant == "secguard"
+    settings.configure(
+        SECRET_KEY="benchmark-" + "0" * 50,
+        ALLOWED_HOSTS=["*"],
+        ROOT_URLCONF="benchmarks.site",
+        USE_TZ=True,
+        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+        CACHES={"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis_url}},
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+        INSTALLED_APPS=[
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "django.contrib.sessions",
+            *(["secguard"] if guarded else []),
+        ],
+        MIDDLEWARE=[
+            "django.middleware.security.SecurityMiddleware",
+            *(["secguard.middleware.SecurityGuardMiddleware"] if guarded else []),
+            "django.contrib.sessions.middleware.SessionMiddleware",
+            "django.middleware.common.CommonMiddleware",
+            "django.middleware.csrf.CsrfViewMiddleware",
+            "django.contrib.auth.middleware.AuthenticationMiddleware",
+        ],
+        AUTHENTICATION_BACKENDS=[
+            *(["secguard.backends.SecurityGuardBackend"] if guarded else []),
+            "django.contrib.auth.backends.ModelBackend",
+        ],
+        TEMPLATES=[
+            {
+                "BACKEND": "django.template.backends.django.DjangoTemplates",
+                "OPTIONS": {
+                    "loaders": [
+                        (
+                            "django.template.loaders.locmem.Loader",
+                            {"registration/login.html": "<form method=post>{{ form }}</form>"},
+                        ),
+                        "django.template.loaders.app_directories.Loader",
+                    ]
+                },
+            }
+        ],
+        LOGIN_REDIRECT_URL="/",
+        # A real line into a real file, as in production.
+        LOGGING={
+            "version": 1,
+            "formatters": {"json": {"()": "secguard.formatters.SecurityJsonFormatter"}},
+            "handlers": {"file": {"class": "logging.FileHandler", "filename": log, "formatter": "json"}},
+            "loggers": {"security.events": {"handlers": ["file"], "level": "INFO", "propagate": False}},
+        },
+    )
+
+
+class Bench:
+    """The site in this process and the requests that are made of it."""
+
+    def __init__(self) -> None:
+        from django.core.wsgi import get_wsgi_application
+
+        self.application: Callable[..., Any] = get_wsgi_application()
+        self.status = ""
+        self.number = 0
+        self.prepare()
+
+    def prepare(self) -> None:
+        from django.contrib.auth.models import User
+        from django.core.management import call_command
+
+        call_command("migrate", verbosity=0)
+        User.objects.create_user("alice", "alice@example.com", "correct-password")
+
+    def call(self, environ: dict[str, Any]) -> int:
+        began = time.perf_counter_ns()
+        response = self.application(environ, self._start)
+        b"".join(response)
+        response.close()
+        return time.perf_counter_ns() - began
+
+    def _start(self, status: str, headers: list[tuple[str, str]], exc_info: object = None) -> None:
+        self.status = status[:3]
+
+    def environ(self, scenario: str) -> dict[str, Any]:
+        self.number += 1
+        address = f"198.{18 + (self.number >> 16)}.{self.number >> 8 & 255}.{self.number & 255}"
+        if scenario == "clean":
+            return _get("203.0.113.1")
+        if scenario == "clean, 10,000 addresses":
+            return _get(f"198.51.{self.number % 10_000 >> 8}.{self.number % 256}")
+        if scenario == "failed login":
+            return _login(address, f"user{self.number}", "wrong")
+        if scenario == "right login":
+            return _login(address, "alice", "correct-password")
+        return _login(BLOCKED, "victim", "wrong") if scenario == "refused login" else _get(BLOCKED)
+
+    def measure(self, scenario: str, count: int) -> dict[str, Any]:
+        environs = [self.environ(scenario) for _ in range(count)]
+        return {"ns": [self.call(environ) for environ in environs], "status": self.status}
+
+    def block(self) -> dict[str, Any]:
+        for _ in range(8):
+            self.call(_login(BLOCKED, "victim", "wrong"))
+        return {"status": self.status}
+
+    def count(self, scenario: str, count: int) -> dict[str, Any]:
+        """Statements and trips to the store of one request, on average."""
+        from django.db import connection
+
+        statements, sends = [], []
+
+        def wrapper(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+            statements.append(sql)
+            return execute(sql, *rest)
+
+        with connection.execute_wrapper(wrapper), _counted_sends(sends):
+            for _ in range(count):
+                self.call(self.environ(scenario))
+        return {"sql": round(len(statements) / count, 2), "sends": round(len(sends) / count, 2)}
+
+
+def _counted_sends(sends: list[int]) -> Any:
+    from unittest.mock import patch
+
+    import redis
+
+    original = redis.Connection.send_packed_command
+
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        sends.append(1)
+        return original(self, *args, **kwargs)
+
+    return patch.object(redis.Connection, "send_packed_command", counted)
+
+
+def _get(address: str) -> dict[str, Any]:
+    return {**_BASE, "REQUEST_METHOD": "GET", "PATH_INFO": "/", "REMOTE_ADDR": address, "wsgi.input": io.BytesIO()}
+
+
+def _login(address: str, user: str, password: str) -> dict[str, Any]:
+    form = {"username": user, "password": password, "csrfmiddlewaretoken": TOKEN}
+    body = urlencode(form).encode()
+    return {
+        **_BASE,
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/login/",
+        "REMOTE_ADDR": address,
+        "CONTENT_TYPE": "application/x-www-form-urlencoded",
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.input": io.BytesIO(body),
+    }
+
+
+_BASE: dict[str, Any] = {
+    "SERVER_NAME": "testserver",
+    "SERVER_PORT": "80",
+    "SERVER_PROTOCOL": "HTTP/1.1",
+    "HTTP_HOST": "testserver",
+    "HTTP_USER_AGENT": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36",
+    "HTTP_ACCEPT": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "HTTP_COOKIE": "csrftoken=" + TOKEN,
+    "SCRIPT_NAME": "",
+    "QUERY_STRING": "",
+    "wsgi.version": (1, 0),
+    "wsgi.url_scheme": "http",
+    "wsgi.errors": sys.stderr,
+    "wsgi.multithread": False,
+    "wsgi.multiprocess": True,
+    "wsgi.run_once": False,
+}
+
+
+def main() -> None:
+    # Standard output carries the protocol: whatever else prints goes to standard error.
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    configure(*sys.argv[1:4])
+    bench = Bench()
+    for line in sys.stdin:
+        command = json.loads(line)
+        answer = getattr(bench, command.pop("do"))(**command)
+        print(json.dumps(answer), file=out, flush=True)
+
+
+if __name__ == "__main__":
+    main()
