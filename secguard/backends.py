@@ -11,6 +11,7 @@ GuardedBackendMixin      the same for a backend of your own
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 #: What Django's own backend for a server's REMOTE_USER is called with: nothing to guess there.
 _NO_SECRET = frozenset({"remote_user"})
+#: The guarded backend whose check is under way in a coroutine. BaseBackend.aauthenticate comes back to
+#: ``self.authenticate``, which would take it for another guess.
+_checking: ContextVar[object] = ContextVar("secguard_checking", default=None)
 
 
 class AttemptRefused(PermissionDenied):
@@ -63,9 +67,11 @@ class GuardedBackendMixin:
         check = super().authenticate  # type: ignore[misc]
         if not _accepts(check, request, credentials):
             return None
-        _reserve(request, credentials, type(self))
+        is_reserved = _checking.get() is self
+        if not is_reserved:
+            _reserve(request, credentials, type(self))
         user: AbstractBaseUser | None = check(request, **credentials)
-        if user is not None:
+        if user is not None and not is_reserved:
             _passed(request, user)
         return user
 
@@ -75,7 +81,11 @@ class GuardedBackendMixin:
             return None
         await _areserve(request, credentials, type(self))
         check = getattr(super(), "aauthenticate", None) or sync_to_async(plain)  # Django 5.1 has none
-        user: AbstractBaseUser | None = await check(request, **credentials)
+        token = _checking.set(self)
+        try:
+            user: AbstractBaseUser | None = await check(request, **credentials)
+        finally:
+            _checking.reset(token)
         if user is not None:
             await sync_to_async(_passed)(request, user)
         return user

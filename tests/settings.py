@@ -1,5 +1,7 @@
 """Settings of the test suite: a small site, guarded as the README says."""
 
+from pathlib import Path
+
 SECRET_KEY = "tests-only-" + "x" * 50
 USE_TZ = True
 ALLOWED_HOSTS = ["*"]
@@ -32,6 +34,7 @@ ROOT_URLCONF = "tests.urls"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [Path(__file__).parent / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [

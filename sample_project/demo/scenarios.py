@@ -17,7 +17,7 @@ LIMIT = 5  # failures of one address, the threshold of the rule brute_force
 ADDRESSES = 10  # for one account, the threshold of the rule distributed_attack
 ACCOUNTS = 25  # from one address; the rule account_enumeration trips at 20
 BURST = 100
-OFFICE = 20  # all waiters fit into one worker, however unevenly the connections fall
+OFFICE = 50
 
 #: Every worker has heard of a block after this many seconds: the interval of the replica, and some.
 KNOWN_EVERYWHERE = 3.0

@@ -63,13 +63,17 @@ class Replica:
 
     def raise_here(self, entry: BlockEntry) -> None:
         """A block that this process decided on."""
-        self._raised[entry.reference] = (entry, self.clock())
-        self.add(entry)
+        with self._lock:
+            self._raised[entry.reference] = (entry, self.clock())
+            self._add(entry)
 
     def add(self, entry: BlockEntry) -> None:
         with self._lock:
-            self._blocks.setdefault(entry.network, {})[entry.reference] = entry
-            self._index(entry.network)
+            self._add(entry)
+
+    def _add(self, entry: BlockEntry) -> None:
+        self._blocks.setdefault(entry.network, {})[entry.reference] = entry
+        self._index(entry.network)
 
     def remove(self, network: str, reference: str) -> None:
         with self._lock:
@@ -89,13 +93,14 @@ class Replica:
         That may not be in the database yet.
         """
         fresh = Replica(self.clock)
-        recent = self.clock() - RECENT
-        self._raised = {key: (entry, at) for key, (entry, at) in self._raised.items() if at > recent}
-        for entry in [*entries, *(entry for entry, _ in self._raised.values())]:
-            fresh._blocks.setdefault(entry.network, {})[entry.reference] = entry
-        for network in list(fresh._blocks):
-            fresh._index(network)
+        for entry in entries:
+            fresh._add(entry)
         with self._lock:
+            # Nothing may be raised between the look at it and the exchange: it would be lost until the next load.
+            recent = self.clock() - RECENT
+            self._raised = {key: (entry, at) for key, (entry, at) in self._raised.items() if at > recent}
+            for entry, _ in self._raised.values():
+                fresh._add(entry)
             self._blocks, self._single, self._wide = fresh._blocks, fresh._single, fresh._wide
             self.loaded = True
 

@@ -26,10 +26,11 @@ DOOR_SECONDS = 1.0
 class WaitingRoom:
     """Who waits in this process, and whose turn it is to ask. Thread-safe.
 
-    ``limit``: RESERVE_MAX_WAITERS, or None to find it from the server's threads.
+    ``limit``: RESERVE_MAX_WAITERS, or None to find it from the server's threads. ``clock``: seconds.
     """
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, limit: int | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
         self._limit = limit
         self.door_seconds = DOOR_SECONDS if limit is None else 0.0
         self._lock = threading.Lock()
@@ -106,7 +107,7 @@ class Stay:
 
     def may_pause(self, queuing: bool) -> bool:
         """May the attempt wait (still)? Only who queues takes one of the places that are counted."""
-        now = time.monotonic()
+        now = self._room.clock()
         if self._deadline is None:
             self._deadline = now + self._seconds
         if now >= self._deadline or self._holds_event_loop():

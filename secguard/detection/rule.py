@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
@@ -77,6 +77,9 @@ class Rule:
         return self.name
 
     def _event_types(self) -> tuple[str, ...]:
+        events: object = self.events
+        if events is not None and not isinstance(events, Iterable):
+            raise self._fail(f"events is {events!r:.80}; name an event type, or several in a list")
         given: Sequence[str] = (self.events,) if isinstance(self.events, str) else tuple(self.events or ())
         if not given:
             raise self._fail("events is empty; name at least one event type")

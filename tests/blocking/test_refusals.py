@@ -1,0 +1,124 @@
+"""A flood of refusals is one line a minute and subject."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from secguard.blocking import refusals
+from secguard.blocking.refusals import INTERVAL, RefusalLog
+from secguard.testing import ManualClock
+
+HOST, OTHER = "203.0.113.7", "203.0.113.8"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def log(clock: ManualClock) -> RefusalLog:
+    return RefusalLog(clock=clock)
+
+
+def due(log: RefusalLog, number: int = 1, subject: str = HOST, kind: str = "blocked") -> list[int]:
+    return [log.note(kind, subject)[1] for _ in range(number)]
+
+
+def rest(found: list[tuple[refusals.Episode, int]]) -> dict[str, int]:
+    return {episode.subject: count for episode, count in found}
+
+
+def test_the_first_refusal_is_a_line_and_the_next_are_none(log: RefusalLog) -> None:
+    assert due(log, 5) == [1, 0, 0, 0, 0]
+
+
+def test_a_minute_later_one_line_stands_for_all_since(log: RefusalLog, clock: ManualClock) -> None:
+    due(log, 100)
+    clock.advance(INTERVAL - 0.1)
+    assert due(log) == [0]
+    clock.advance(0.1)
+    assert due(log, 3) == [101, 0, 0]
+
+
+def test_no_refusal_is_lost_or_counted_twice(log: RefusalLog, clock: ManualClock) -> None:
+    told = 0
+    for _ in range(1_000):
+        told += sum(due(log, 7))
+        clock.advance(1)
+    told += sum(count for _, count in log.all_unreported())
+    assert told == 7_000
+
+
+def test_every_subject_has_lines_of_its_own(log: RefusalLog) -> None:
+    assert due(log) + due(log, subject=OTHER) + due(log) == [1, 1, 0]
+
+
+def test_every_kind_of_refusal_has_lines_of_its_own(log: RefusalLog) -> None:
+    assert due(log, kind="blocked") + due(log, kind="attempt") == [1, 1]
+
+
+def test_all_lines_of_an_episode_carry_one_reference(log: RefusalLog, clock: ManualClock) -> None:
+    first, _ = log.note("blocked", HOST)
+    clock.advance(INTERVAL)
+    second, count = log.note("blocked", HOST)
+    assert (second.reference, count) == (first.reference, 1)
+    assert second.total == 2
+    other, _ = log.note("blocked", OTHER)
+    assert other.reference != first.reference
+
+
+def test_a_flood_that_came_to_rest_is_told_once(log: RefusalLog, clock: ManualClock) -> None:
+    due(log, 50)
+    clock.advance(INTERVAL)
+    assert log.overdue() == []
+    clock.advance(INTERVAL)
+    assert rest(log.overdue()) == {HOST: 49}
+    assert log.overdue() == []
+
+
+def test_an_episode_without_anything_left_to_tell_ends_in_silence(log: RefusalLog, clock: ManualClock) -> None:
+    first, _ = log.note("blocked", HOST)
+    clock.advance(2 * INTERVAL)
+    assert log.overdue() == []
+    second, count = log.note("blocked", HOST)
+    assert count == 1
+    assert second.reference != first.reference
+
+
+def test_a_flood_that_goes_on_is_not_ended(log: RefusalLog, clock: ManualClock) -> None:
+    first, _ = log.note("blocked", HOST)
+    for _ in range(300):
+        clock.advance(1)
+        episode, _ = log.note("blocked", HOST)
+        log.overdue()
+    assert episode.reference == first.reference
+    assert episode.total == 301
+
+
+def test_at_the_end_of_the_process_everything_is_told(log: RefusalLog) -> None:
+    due(log, 10)
+    due(log, 3, OTHER)
+    due(log, 1, "203.0.113.9")
+    assert rest(log.all_unreported()) == {HOST: 9, OTHER: 2}
+    assert log.all_unreported() == []
+
+
+def test_an_attacker_with_many_addresses_fills_no_memory(log: RefusalLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusals, "_MAX_EPISODES", 100)
+    for n in range(350):
+        due(log, 2, f"10.0.{n >> 8}.{n & 255}")
+    told = rest(log.overdue())
+    assert len(told) == 250
+    assert set(told.values()) == {1}
+    assert "10.0.0.0" in told  # the oldest go first
+    assert len(log.all_unreported()) == 100
+
+
+def test_threads_lose_no_refusal(log: RefusalLog) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        told = list(pool.map(lambda n: log.note("blocked", HOST)[1], range(5_000)))
+    assert sum(told) + rest(log.all_unreported())[HOST] == 5_000
+    assert told.count(1) == 1

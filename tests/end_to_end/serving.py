@@ -1,0 +1,140 @@
+"""Real servers for the tests, on free loopback ports: stopped at the end, whatever happened."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+import redis
+
+from sample_project.demo import servers
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 30
+#: The tests' own connections play the proxy that names the attackers. Long waits: it is no matter of time here.
+BEHIND_US = {"TRUSTED_PROXIES": ["127.0.0.1"], "STORE_TIMEOUT": 10, "RESERVE_WAIT": 60}
+HMAC_KEY = "a key that all processes of a test share"
+
+
+@contextmanager
+def own_store(folder: Path, port: int | None = None) -> Iterator[str]:
+    """A store's server that nobody else uses, so that it may be flushed and killed. → its URL"""
+    with ExitStack() as stack:
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
+        environment.delenv("REDIS_URL", raising=False)
+        if port is not None:
+            environment.setattr(servers, "free_port", lambda: port)
+        url, _ = stack.enter_context(servers.redis_protocol_server(folder))
+        yield url
+
+
+def port_of(url: str) -> int:
+    return urlsplit(url).port or 6379
+
+
+def kill(url: str) -> None:
+    """The store's server ends at once, without a word to its clients."""
+    with redis.Redis.from_url(url) as client:
+        client.shutdown(nosave=True, now=True)
+
+
+def migrated_database(path: Path, office: int = 0) -> Path:
+    """A SQLite file with the accounts of the sample site."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DJANGO_SETTINGS_MODULE", "sample_project.settings")
+        servers.create_database(path, office)
+    return path
+
+
+@dataclass(frozen=True)
+class Served:
+    """The environment of processes that serve the tests' own site, and the files that they write."""
+
+    folder: Path
+    database: Path
+    redis_url: str
+
+    def environment(self, secguard: Mapping[str, Any], *, hasher: str = "") -> dict[str, str]:
+        guard = {"REDIS_URL": self.redis_url, "HMAC_KEY": HMAC_KEY, **BEHIND_US, **secguard}
+        return {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.end_to_end.served_settings",
+            "SERVED_DB": str(self.database),
+            "SERVED_SECGUARD": json.dumps(guard),
+            "SERVED_LOG": str(self.folder / "events.jsonl"),
+            "SERVED_HASHER": hasher,
+            "SAMPLE_CHECK_COUNTER": str(self.folder / "password-checks"),
+        }
+
+    @property
+    def password_checks(self) -> int:
+        counter = self.folder / "password-checks"
+        return counter.stat().st_size if counter.exists() else 0
+
+    def logged(self, event_type: str) -> list[dict[str, Any]]:
+        """The contexts of the events of one type, of all processes."""
+        lines = (self.folder / "events.jsonl").read_text().splitlines()
+        contexts = [json.loads(line)["context"] for line in lines]
+        return [context for context in contexts if context["event_type"] == event_type]
+
+
+@contextmanager
+def uvicorn(served: Served, **secguard: Any) -> Iterator[int]:
+    """The tests' site under uvicorn. → its port"""
+    with closing(socket.socket()) as listener, (served.folder / "uvicorn.log").open("wb") as log:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
+        port = listener.getsockname()[1]
+        options = ["--fd", str(listener.fileno()), "--log-level", "warning", "--lifespan", "off"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", *options, "tests.end_to_end.served:application"],
+            cwd=ROOT,
+            env=served.environment(secguard),
+            pass_fds=[listener.fileno()],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        until(lambda: post(port, "/async/log_in/", "192.0.2.254") == 200, "uvicorn answers", process)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(START_SECONDS)
+
+
+def post(port: int, path: str, address: str, **form: str) -> int:
+    """→ the status of the answer, 0 if there is none."""
+    headers = {"X-Forwarded-For": address, "Content-Type": "application/x-www-form-urlencoded"}
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=120)) as connection:
+        try:
+            connection.request("POST", path, urlencode(form), headers)
+            return connection.getresponse().status
+        except ConnectionError:
+            return 0
+
+
+def until(
+    happened: Callable[[], bool],
+    what: str,
+    process: subprocess.Popen[bytes] | None = None,
+    *,
+    seconds: float = START_SECONDS,
+) -> None:
+    """Ask again until it has happened; the deadline is for what never will."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert process is None or process.poll() is None, f"the server ended before: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.02)

@@ -1,0 +1,523 @@
+"""The documentation says what the code does, and the quick start works as it is written."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import logging
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from http.cookiejar import CookieJar
+from inspect import cleandoc
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+from django.dispatch import Signal
+from django.test import RequestFactory
+from django.utils.module_loading import import_string
+
+from secguard import signals
+from secguard.blocking.response import Refusal
+from secguard.conf import KEYS, MODE_VARIABLE, parse
+from secguard.detection import DEFAULT_RULES, Rule
+from secguard.detection.rule import SUBJECTS
+from secguard.events import VOCABULARY
+from secguard.logging import SecurityEvent, SecurityEventLogger
+from secguard.management import verbs
+from secguard.network import ClientAddressResolver
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROSE = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
+#: Keys of the examples' environment.
+ENVIRONMENT = {"SECGUARD_HMAC_KEY": "0123456789abcdef"}
+
+
+class Block(NamedTuple):
+    """A fenced block of code, and the heading that it stands under."""
+
+    page: str
+    heading: str
+    language: str
+    code: str
+    line: int
+
+
+def assignments(source: str) -> dict[str, ast.Assign]:
+    """What is set at the top level of a module, by name."""
+    found = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found[node.targets[0].id] = node
+    return found
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def blocks_of(path: Path) -> Iterator[Block]:
+    heading, language, start, lines = "", None, 0, []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if line.startswith("```"):
+            if language is None:
+                language, start, lines = line[3:].strip(), number, []
+            else:
+                yield Block(path.name, heading, language, "\n".join(lines) + "\n", start)
+                language = None
+        elif language is not None:
+            lines.append(line)
+        elif line.startswith("#"):
+            heading = line.lstrip("#").strip()
+    assert language is None, f"{path.name}: the block at line {start} is never closed"
+
+
+BLOCKS = [block for path in PROSE for block in blocks_of(path)]
+PYTHON = [block for block in BLOCKS if block.language == "python"]
+
+
+def named(block: Block) -> str:
+    return f"{block.page}:{block.line}"
+
+
+def run_block(block: Block) -> dict[str, Any]:
+    namespace: dict[str, Any] = {"__name__": "documented"}
+    exec(compile(block.code, named(block), "exec"), namespace)  # noqa: S102 - our own documentation
+    return namespace
+
+
+def block_with(page_name: str, text: str) -> Block:
+    (found,) = (block for block in BLOCKS if block.page == page_name and text in block.code)
+    return found
+
+
+def table(text: str, *columns: str) -> list[dict[str, str]]:
+    """The rows of the one table that has exactly these columns, without the marks of code and links."""
+    lines = text.splitlines()
+    head = [at for at, line in enumerate(lines) if cells(line) == list(columns)]
+    assert len(head) == 1, f"{len(head)} tables have the columns {columns}"
+    rows = []
+    for line in lines[head[0] + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append(dict(zip(columns, cells(line), strict=True)))
+    return rows
+
+
+def cells(line: str) -> list[str]:
+    return [re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", cell.strip()) for cell in line.strip().strip("|").split("|")]
+
+
+def code(cell: str) -> str:
+    """What stands between back-ticks."""
+    return cell.strip("`")
+
+
+def headings(text: str, level: int) -> list[str]:
+    outside = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^{'#' * level} (.+)$", outside, flags=re.MULTILINE)
+
+
+def section(text: str, heading: str) -> str:
+    """What stands under a heading, up to the next one of its level or above."""
+    level, _, rest = re.split(rf"^(#+) ({re.escape(heading)})$", text, maxsplit=1, flags=re.MULTILINE)[1:]
+    return re.split(rf"^#{{1,{len(level)}}} ", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+# -- settings --------------------------------------------------------------------------------------------
+
+
+def test_every_setting_is_documented_and_every_documented_setting_exists() -> None:
+    documented = table(page("docs/settings.md"), "key", "default", "takes", "meaning")
+    assert [code(row["key"]) for row in documented] == list(KEYS)
+    assert [name for name in headings(page("docs/settings.md"), 2) if name.isupper()] == list(KEYS)
+
+
+@pytest.mark.parametrize(
+    "row", table(page("docs/settings.md"), "key", "default", "takes", "meaning"), ids=lambda row: code(row["key"])
+)
+def test_a_documented_default_is_the_true_one(row: dict[str, str]) -> None:
+    documented, true = ast.literal_eval(code(row["default"])), KEYS[code(row["key"])].default
+    assert (documented, type(documented)) == (true, type(true))
+
+
+def test_no_page_speaks_of_a_setting_that_does_not_exist() -> None:
+    for path in PROSE:
+        mentioned = re.findall(r"SECGUARD\[[\"'](\w+)[\"']\]", path.read_text(encoding="utf-8"))
+        assert set(mentioned) <= set(KEYS), path.name
+
+
+def test_the_environment_variable_of_the_emergency_switch_is_documented() -> None:
+    for name in ("docs/settings.md", "docs/blocking.md"):
+        assert MODE_VARIABLE in page(name)
+
+
+# -- checks ----------------------------------------------------------------------------------------------
+
+
+def test_every_check_is_documented_and_every_documented_check_exists() -> None:
+    source = (ROOT / "secguard" / "checks.py").read_text(encoding="utf-8")
+    documented = headings(page("docs/checks.md"), 2)
+    assert len(documented) == len(set(documented))
+    assert set(documented) == set(re.findall(r'id="(secguard\.[EW]\d+)"', source))
+
+
+# -- events ----------------------------------------------------------------------------------------------
+
+EVENT_COLUMNS = ("type", "constant", "category", "severity", "level", "OWASP term", "logged by")
+
+
+def test_the_table_of_events_is_that_of_the_code() -> None:
+    documented = {code(row["type"]): row for row in table(page("docs/events.md"), *EVENT_COLUMNS)}
+    assert list(documented) == [str(event_type) for event_type in VOCABULARY]
+    for event_type, spec in VOCABULARY.items():
+        row = documented[str(event_type)]
+        assert getattr(SecurityEvent, code(row["constant"])) == event_type
+        assert row["category"] == spec.category.value
+        assert row["severity"] == spec.severity.value
+        assert row["level"] == logging.getLevelName(spec.severity.level)
+        assert code(row["OWASP term"]) == spec.owasp
+
+
+def test_every_method_that_logs_is_documented() -> None:
+    rows = table(page("docs/events.md"), "method", "event")
+    documented = re.findall(r"`(\w+)`", " ".join(row["method"] for row in rows))
+    assert sorted(documented) == sorted(name for name in vars(SecurityEventLogger) if name.startswith("log"))
+
+
+def test_every_other_public_method_of_the_logger_is_documented() -> None:
+    text = page("docs/events.md")
+    public = {name for name, value in vars(SecurityEventLogger).items() if callable(value) and name[0] != "_"}
+    missing = {name for name in public if not name.startswith("log") and f"`{name}(" not in text}
+    assert missing == {"effective_rules"}  # of use inside secguard
+
+
+def test_every_threshold_of_the_logger_is_documented() -> None:
+    rows = table(page("docs/logging.md"), "attribute", "rule", "default")
+    documented = {code(row["attribute"]): float(row["default"]) for row in rows}
+    assert documented == {name: value for name, value in vars(SecurityEventLogger).items() if name.isupper()}
+    for row in rows:
+        changed = type("Changed", (SecurityEventLogger,), {code(row["attribute"]): 7})().effective_rules()
+        assert [rule.name for rule in changed if rule not in DEFAULT_RULES] == [code(row["rule"])]
+
+
+def test_every_signal_is_documented_and_every_documented_signal_exists() -> None:
+    rows = table(page("docs/events.md"), "signal", "sent with")
+    existing = [name for name, value in vars(signals).items() if isinstance(value, Signal)]
+    assert [code(row["signal"]) for row in rows] == existing
+
+
+# -- rules -----------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_rules_is_that_of_the_code() -> None:
+    columns = ("rule", "counts", "subject", "threshold", "window", "action", "technique")
+    documented = [tuple(row.values()) for row in table(page("docs/rules.md"), *columns)]
+    assert documented == [
+        (
+            f"`{rule.name}`",
+            f"distinct {rule.distinct}" if rule.distinct else "failures",
+            rule.subject,
+            str(rule.threshold),
+            f"{rule.window / 60:g} min",
+            rule.action.value,
+            rule.technique,
+        )
+        for rule in DEFAULT_RULES
+    ]
+
+
+def test_every_rule_has_its_page_with_false_positives() -> None:
+    text = page("docs/rules.md")
+    assert headings(text, 3) == [rule.name for rule in DEFAULT_RULES]
+    assert all("**False positives:**" in " ".join(section(text, rule.name).split()) for rule in DEFAULT_RULES)
+
+
+def test_every_field_of_a_rule_is_documented() -> None:
+    rows = table(page("docs/rules.md"), "field", "takes")
+    existing = {item.name for item in fields(Rule) if item.init} - {"name"}
+    assert {code(row["field"]) for row in rows} == existing
+    (subjects,) = (row["takes"] for row in rows if code(row["field"]) == "subject")
+    assert re.findall(r"`(\w+)`", subjects) == list(SUBJECTS)
+
+
+# -- the operators' commands -----------------------------------------------------------------------------
+
+
+def test_every_verb_is_documented_and_every_documented_verb_exists() -> None:
+    documented = headings(section(page("docs/blocking.md"), "Operators' commands"), 3)
+    assert sorted(documented) == sorted(verbs.ALL)
+
+
+@pytest.mark.parametrize(("name", "verb"), verbs.ALL.items(), ids=list(verbs.ALL))
+def test_every_option_and_exit_code_of_a_verb_is_documented(name: str, verb: ModuleType) -> None:
+    parser = argparse.ArgumentParser(add_help=False)
+    verb.add_arguments(parser)
+    text = section(page("docs/blocking.md"), name)
+    options = {option for action in parser._actions for option in action.option_strings}
+    assert options <= set(re.findall(r"--[a-z-]+", text))
+    assert set(re.findall(r"--[a-z-]+", text)) <= options
+    codes = re.findall(r"\b(\d) ", cleandoc(verb.__doc__ or "").partition("Exit codes:")[2])
+    assert all(number == "0" or re.search(rf"\b{number}\b", text) for number in codes)
+
+
+# -- code in the pages -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=named)
+def test_python_in_the_pages_runs(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    run_block(block)
+
+
+@pytest.mark.parametrize("block", [block for block in PYTHON if "SECGUARD" in assignments(block.code)], ids=named)
+def test_settings_in_the_pages_are_valid(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    settings, problems = parse(run_block(block)["SECGUARD"], environ={})
+    assert problems == []
+    assert settings is not None
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=named)
+def test_dotted_paths_in_the_pages_lead_somewhere(block: Block) -> None:
+    for path in re.findall(r"\"((?:secguard|django)\.[a-z_.]+\.[A-Z]\w+)\"", block.code):
+        assert import_string(path)
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "json"], ids=named)
+def test_json_in_the_pages_is_json(block: Block) -> None:
+    assert json.loads(block.code)
+
+
+def test_a_documented_log_line_has_only_keys_that_are_explained() -> None:
+    rows = table(page("docs/events.md"), "key", "in", "what")
+    explained = set(re.findall(r"`(\w+)`", " ".join(row["key"] for row in rows)))
+    for text in ('"login_failed"', '"suspicious_activity"'):
+        for block in BLOCKS:
+            if block.language == "json" and text in block.code:
+                assert set(json.loads(block.code)["context"]) <= explained
+
+
+def test_the_logger_class_in_the_pages_changes_the_rule() -> None:
+    logger = run_block(block_with("logging.md", "class StrictLogger"))["StrictLogger"]()
+    (rule,) = (rule for rule in logger.effective_rules() if rule.name == "brute_force")
+    assert (rule.threshold, rule.window) == (3, 1800)
+    assert logger.log_login_failed(username="somebody").context["site"] == "shop"
+
+
+def test_the_answer_in_the_pages_is_an_answer() -> None:
+    refused = run_block(block_with("blocking.md", "def refused("))["refused"]
+    response = refused(RequestFactory().get("/"), Refusal("blocked", "a reference", 60))
+    assert (response.status_code, response["Retry-After"]) == (429, "60")
+
+
+# -- proxies ---------------------------------------------------------------------------------------------
+
+VISITOR, FORGED = "203.0.113.7", "192.0.2.66"
+
+
+@pytest.mark.parametrize(
+    ("heading", "number", "peer", "sent"),
+    [
+        ("nginx, over TCP", 0, "127.0.0.1", f"{FORGED}, {VISITOR}"),
+        ("nginx, over a unix socket", 0, "", f"{FORGED}, {VISITOR}"),
+        ("HAProxy", 0, "10.0.3.10", f"{FORGED},{VISITOR}"),
+        ("Cloudflare", 0, "173.245.48.9", VISITOR),
+        ("Cloudflare", 1, "127.0.0.1", VISITOR),
+        ("AWS Application Load Balancer", 0, "10.0.2.7", f"{FORGED}, {VISITOR}"),
+        ("AWS Application Load Balancer", 1, "10.0.2.7", f"{FORGED}, {VISITOR}, 198.51.100.200"),
+    ],
+)
+def test_the_settings_for_a_proxy_find_the_client(heading: str, number: int, peer: str, sent: str) -> None:
+    blocks = [block for block in PYTHON if block.page == "proxies.md" and block.heading == heading]
+    settings, _ = parse(run_block(blocks[number])["SECGUARD"], environ={})
+    assert settings is not None
+    trusted = settings.trusted_proxies
+    resolver = ClientAddressResolver(trusted.networks, hops=trusted.hops, header=settings.client_ip_header)
+    assert resolver.resolve(peer, {settings.client_ip_header: sent}.get).text == VISITOR
+
+
+# -- links -----------------------------------------------------------------------------------------------
+
+
+def anchors(path: Path) -> set[str]:
+    found = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", found, flags=re.MULTILINE)
+    plain = [re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", title).lower() for title in titles]
+    return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in plain}
+
+
+@pytest.mark.parametrize("path", PROSE, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"(?<!`)\[[^\]]+\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if target.startswith(("http://", "https://", "mailto:")):
+            continue
+        file, _, anchor = target.partition("#")
+        there = (path.parent / file).resolve() if file else path
+        assert there.exists(), f"{path.name} links to {target}"
+        assert not anchor or anchor in anchors(there), f"{path.name} links to {target}"
+
+
+def test_every_page_can_be_found_from_the_readme() -> None:
+    links = re.findall(r"\]\((docs/[\w.]+)", page("README.md"))
+    assert {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")} <= set(links)
+
+
+# -- the quick start -------------------------------------------------------------------------------------
+
+
+@dataclass
+class Site:
+    """A new project, to which the quick start was done."""
+
+    directory: Path
+    prompts: list[str]
+
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.run(
+            command, cwd=self.directory, env=environment(), capture_output=True, text=True, timeout=120
+        )
+
+    def configure(self, settings: str) -> None:
+        """Set what the block sets: in the place where it is set already, or at the end."""
+        path = self.directory / "mysite" / "settings.py"
+        source = path.read_text(encoding="utf-8")
+        lines, there = source.splitlines(), assignments(source)
+        new = assignments(settings)
+        for name in sorted(there.keys() & new.keys(), key=lambda name: there[name].lineno, reverse=True):
+            lines[there[name].lineno - 1 : there[name].end_lineno] = [ast.unparse(new.pop(name))]
+        path.write_text("\n".join([*lines, *map(ast.unparse, new.values()), ""]), encoding="utf-8")
+
+
+def environment() -> dict[str, str]:
+    hidden = {"DJANGO_SETTINGS_MODULE", MODE_VARIABLE}
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """What the README says up to ``runserver``, done by what it says."""
+    directory = tmp_path_factory.mktemp("quickstart")
+    start = [sys.executable, "-m", "django", "startproject", "mysite", str(directory)]
+    subprocess.run(start, env=environment(), check=True, timeout=60)
+    quick_start = [block for block in BLOCKS if (block.page, block.heading) == ("README.md", "Quick start")]
+    (settings,) = (block.code for block in quick_start if block.language == "python")
+    shell = "".join(block.code for block in quick_start if block.language == "sh").splitlines()
+    built = Site(directory, [line for line in shell if "manage.py" in line])
+    built.configure(settings)
+    return built
+
+
+@contextmanager
+def running(site: Site, *command: str) -> Iterator[tuple[str, Path]]:
+    """The site served: its address, and the file that its standard error goes to."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    errors = site.directory / f"stderr-{port}.txt"
+    arguments = [sys.executable, *command, "--noreload", str(port)]
+    with (
+        errors.open("w") as stderr,
+        subprocess.Popen(
+            arguments, cwd=site.directory, env=environment(), stdout=subprocess.PIPE, stderr=stderr, text=True
+        ) as server,
+    ):
+        watchdog = threading.Timer(60, server.kill)
+        watchdog.start()
+        try:
+            assert server.stdout is not None
+            said = next((line for line in server.stdout if "development server at" in line), None)
+            assert said is not None, errors.read_text()
+            yield f"http://127.0.0.1:{port}", errors
+        finally:
+            watchdog.cancel()
+            server.terminate()
+
+
+def guess(address: str, times: int) -> list[int]:
+    """The statuses of so many wrong passwords at the admin's login."""
+    cookies = urllib.request.HTTPCookieProcessor(CookieJar())
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), cookies)
+    form = opener.open(f"{address}/admin/login/").read().decode()
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form)
+    assert token is not None
+    statuses = []
+    for number in range(times):
+        fields = {"username": "alice", "password": f"wrong {number}", "csrfmiddlewaretoken": token[1]}
+        try:
+            with opener.open(f"{address}/admin/login/", urllib.parse.urlencode(fields).encode()) as response:
+                statuses.append(response.status)
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                statuses.append(refusal.code)
+    return statuses
+
+
+def events_in(path: Path) -> list[dict[str, Any]]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+@pytest.mark.slow
+def test_the_quick_start_logs_a_failed_login_and_refuses_the_sixth(site: Site) -> None:
+    migrate, runserver = (line.split()[1:] for line in site.prompts if "secguard" not in line)
+    assert (migrate[1:], runserver[1:]) == (["migrate"], ["runserver"])
+    migrated = site.manage(*migrate[1:])
+    assert migrated.returncode == 0, migrated.stderr
+    assert site.manage("secguard", "status").stdout == output_of("status")
+    with running(site, *runserver) as (address, errors):
+        assert guess(address, 6) == [200] * 5 + [403]
+        unblocked = site.manage("secguard", "unblock", "127.0.0.1")
+    assert "python manage.py secguard unblock 127.0.0.1" in page("README.md")
+    assert unblocked.stdout == "Lifted 1 block of 127.0.0.1.\n"
+
+    events = events_in(errors)
+    failed = [event for event in events if event["context"]["event_type"] == "login_failed"]
+    assert len(failed) == 5
+    assert (failed[0]["level"], failed[0]["context"]["username"]) == ("WARNING", "alice")
+    documented = json.loads(block_with("README.md", '"login_failed"').code)
+    assert list(failed[0]) == list(documented)
+    assert failed[0]["context"].keys() - {"username"} == documented["context"].keys() - {"email"}
+    assert "suspicious_activity" in [event["context"]["event_type"] for event in events]
+
+
+def output_of(verb: str) -> str:
+    """What a console in the pages shows after the one command in it."""
+    shown = block_with("blocking.md", f"$ python manage.py secguard {verb}\nmode").code
+    return shown.partition("\n")[2]
+
+
+@pytest.mark.slow
+def test_the_tests_in_the_pages_pass(site: Site) -> None:
+    written = block_with("testing.md", "class LoginTests").code
+    (site.directory / "test_login.py").write_text(written, encoding="utf-8")
+    done = site.manage("test", "--verbosity=2")
+    assert done.returncode == 0, done.stderr
+    assert "Ran 2 tests" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_logging_configuration_in_the_pages_writes_json_once(site: Site) -> None:
+    site.configure(block_with("logging.md", "LOGGING = {").code)
+    assert site.manage("migrate").returncode == 0
+    with running(site, "manage.py", "runserver") as (address, errors):
+        assert guess(address, 1) == [200]
+    (event,) = events_in(errors)
+    assert event["context"]["event_type"] == "login_failed"

@@ -1,0 +1,16 @@
+"""The test site's addresses: every page twice, once for sync views and once for async ones."""
+
+from django.contrib import admin
+from django.contrib.auth.views import LoginView
+from django.urls import include, path
+
+from tests import views
+
+urlpatterns = [
+    path("sync/", include((views.sync_patterns, "sync"))),
+    path("async/", include((views.async_patterns, "async"))),
+    path("healthz", views.sync_pages.home, name="healthz"),
+    path("accounts/login/", LoginView.as_view(), name="login"),
+    path("accounts/logged-in/", views.sync_pages.whoami, name="logged-in"),
+    path("admin/", admin.site.urls),
+]
