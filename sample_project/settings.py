@@ -3,7 +3,7 @@
 It runs as it stands, on SQLite and the in-process cache. Environment variables choose the rest:
 
 ``REDIS_URL``              a Redis-protocol server for the cache, and so for secguard's counters
-``SAMPLE_CACHE_PREFIX``    keeps two sites apart on one server
+``SAMPLE_CACHE_PREFIX``    keeps two sites' caches apart on one server (their counters, HMAC_KEY does)
 ``SAMPLE_DB``              the SQLite file
 ``SAMPLE_SECRET_KEY``      the secret key
 ``SAMPLE_SECGUARD``        a JSON object that overrides keys of ``SECGUARD``

@@ -119,8 +119,10 @@ async def _areserve(request: HttpRequest | None, credentials: dict[str, Any], ow
     begun = _begin(request, credentials, owner)
     if begun is not None:
         pipeline, attempt, procedure = begun
+        # An async view under WSGI: its event loop ends with it, and would leave a connection open for each login.
+        run = sync_to_async(pipeline.run) if context_for(request).collects else pipeline.arun
         try:
-            await pipeline.arun(procedure)
+            await run(procedure)
         except Exception:
             report_failure("an attempt could not be reserved; its password is checked all the same")
         _raise_if_refused(attempt)

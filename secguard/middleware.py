@@ -17,7 +17,7 @@ from secguard.conf import get_settings
 from secguard.context import RequestContext, bind, context_of, current, unbind
 from secguard.failures import report_failure
 from secguard.logging import get_event_logger
-from secguard.pipeline import get_replica, note_blocked, report_address_unknown, report_suppressed
+from secguard.pipeline import get_replica, get_store, note_blocked, report_address_unknown, report_suppressed
 from secguard.records import get_synchroniser, save
 
 GetResponse = Callable[[HttpRequest], Any]
@@ -28,7 +28,7 @@ _RETRY_SOON = 5
 class SecurityGuardMiddleware:
     """Put it after SecurityMiddleware and CORS, before the session: a refusal then costs neither.
 
-    Raises ImproperlyConfigured at start if SECGUARD is wrong.
+    Raises ImproperlyConfigured or InvalidRule at start if SECGUARD is wrong.
     """
 
     sync_capable = True
@@ -39,7 +39,9 @@ class SecurityGuardMiddleware:
         self.is_async = iscoroutinefunction(get_response)
         if self.is_async:
             markcoroutinefunction(self)
-        get_settings()
+        # What is wrong shows here, at start, and not in a request.
+        get_store()
+        _ = get_event_logger().pipeline
 
     # -- the two entry points: they differ by await ----------------------------------------------------
 

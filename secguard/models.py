@@ -21,6 +21,7 @@ class Block(models.Model):
     reference = models.UUIDField(_("reference"), default=uuid.uuid4, unique=True, editable=False)
     rule = models.CharField(_("rule"), max_length=64, blank=True)
     reason = models.CharField(_("reason"), max_length=255, blank=True)
+    counter = models.CharField(_("counter"), max_length=64, blank=True, editable=False)
     created_at = models.DateTimeField(_("created at"), editable=False)
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
     updated_at = models.DateTimeField(_("updated at"), db_index=True, editable=False)

@@ -28,6 +28,7 @@ from secguard.blocking.replica import FOREVER, BlockEntry
 from secguard.conf import get_settings, until_settings_change
 from secguard.context import context_for
 from secguard.events import EventType, new_event_id
+from secguard.failures import report_failure
 from secguard.logging import get_event_logger
 from secguard.models import Block
 from secguard.network import parse_network
@@ -145,9 +146,13 @@ class Synchroniser:
             self._next_full = now + FULL_LOAD_INTERVAL
         for row in rows.filter(updated_at__gte=(self._since or database_time) - OVERLAP).iterator():
             if row.lifted_at is None:
-                replica.add(_entry(row, database_time))
+                if row.expires_at is None or row.expires_at > database_time:
+                    replica.add(_entry(row, database_time))
             else:
-                replica.remove(row.network, str(row.reference))
+                was_known = replica.remove(row.network, str(row.reference))
+                if was_known and not get_store().shared:
+                    # Whoever lifted it, from another process, could not reach the counters of this one.
+                    _reset_counters(row.network, [row.counter])
         self._since, self._token, self._next_delta = database_time, token, now + UNSHARED_INTERVAL
 
     # -- saving ------------------------------------------------------------------------------------------
@@ -222,6 +227,7 @@ def insert(requests: Iterable[BlockRequest]) -> None:
             reference=request.reference,
             rule=request.rule,
             reason=request.reason[:255],
+            counter=request.counter,
             created_by=request.by[:150],
             created_at=now,
             updated_at=now,
@@ -236,7 +242,14 @@ def insert(requests: Iterable[BlockRequest]) -> None:
 
 def announce(alias: str) -> None:
     """Let every worker read the changes, once they are committed."""
-    transaction.on_commit(lambda: get_store().set_token(TOKEN, uuid.uuid4().hex), using=alias)
+    transaction.on_commit(_renew_token, using=alias)
+
+
+def _renew_token() -> None:
+    try:
+        get_store().set_token(TOKEN, uuid.uuid4().hex)
+    except Exception:
+        report_failure("the blocks have changed, which other processes will see within a minute")
 
 
 # -- what operators do -----------------------------------------------------------------------------------
@@ -272,11 +285,16 @@ def unblock_network(network: str, *, reason: str = "", by: str = "", keep_counte
     now = database_now(alias)
     rows = Block.objects.using(alias).filter(network=canonical, lifted_at=None)
     rows = rows.filter(Q(expires_at=None) | Q(expires_at__gt=now))
+    counters = list(rows.values_list("counter", flat=True))
     lifted = rows.update(lifted_at=now, updated_at=now, lifted_by=by[:150], lift_reason=reason[:255])
     get_replica().remove_network(canonical)
     announce(alias)
     if not keep_counters:
-        get_event_logger().reset(ip_address=canonical.partition("/")[0])
+        try:
+            _reset_counters(canonical, counters)
+        except Exception:
+            # Settings that are wrong, which is when somebody needs to be let in: the block is lifted all the same.
+            report_failure("the counters of %s could not be reset", canonical)
     if lifted:
         details = {
             "subject": canonical,
@@ -288,6 +306,14 @@ def unblock_network(network: str, *, reason: str = "", by: str = "", keep_counte
         emit.emit(make_event(EventType.ADDRESS_UNBLOCKED, f"Unblocked {canonical}", details))
         emit.send(signals.address_unblocked, network=canonical, by=by)
     return lifted
+
+
+def _reset_counters(network: str, counters: Iterable[str]) -> None:
+    """Count what was blocked from nought: the records that tripped a rule, and the address itself."""
+    pipeline = get_event_logger().pipeline
+    for key in filter(None, dict.fromkeys(counters)):
+        pipeline.run(pipeline.detector.reset_record(key.encode()))
+    get_event_logger().reset(ip_address=network.partition("/")[0])
 
 
 def canonical_network(text: str) -> str:

@@ -155,9 +155,22 @@ BAD: dict[str, list[Any]] = {
         *[{"brute_force": {"distinct": bad}} for bad in ("", "a b", "address", 5)],
         {"brute_force": {"treshold": 3}},
         {"account_failures": {"action": "block"}},
-        *[{bad: {"events": "login_failed", "subject": "address", "threshold": 3, "window": 60}} for bad in ("a b", "", 5)],
+        *[
+            {bad: {"events": "login_failed", "subject": "address", "threshold": 3, "window": 60}}
+            for bad in ("a b", "", 5)
+        ],
     ],
-    "ALLOWLIST": ["192.0.2.1", None, ["192.0.2.300"], ["0.0.0.0/0"], ["::/0"], ["unix"], [7], ["192.0.2.1/24"], {"a": 1}],
+    "ALLOWLIST": [
+        "192.0.2.1",
+        None,
+        ["192.0.2.300"],
+        ["0.0.0.0/0"],
+        ["::/0"],
+        ["unix"],
+        [7],
+        ["192.0.2.1/24"],
+        {"a": 1},
+    ],
     "EXEMPT_PATHS": ["/healthz", None, ["healthz"], ["/"], [""], [1], {"/a": 1}],
     "BLOCK_DURATION": [*SECONDS_OUT_OF_RANGE, 0, 0.5, 3650 * DAY + 1],
     "BLOCK_STATUS": [200, 404, "403", True, None, 0, -403],
@@ -365,7 +378,8 @@ def test_a_mode_in_the_environment_that_is_none_is_an_error_and_not_ignored(mode
 
 START = """
 from django.conf import settings
-settings.configure(SECRET_KEY="x" * 50, INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "secguard"])
+apps = ["django.contrib.contenttypes", "django.contrib.auth", "secguard"]
+settings.configure(SECRET_KEY="x" * 50, INSTALLED_APPS=apps)
 import django
 django.setup()
 from secguard.conf import get_settings

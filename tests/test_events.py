@@ -79,7 +79,9 @@ def test_a_project_may_have_event_types_of_its_own(name: str) -> None:
     assert spec_of(name) is CUSTOM
 
 
-@pytest.mark.parametrize("name", ["", "a" * 65, "Login", "two words", "a-b", "a\nb", "{}", "*", "ä", "²", "_é", None, 7, ()])
+@pytest.mark.parametrize(
+    "name", ["", "a" * 65, "Login", "two words", "a-b", "a\nb", "{}", "*", "ä", "²", "_é", None, 7, ()]
+)
 def test_what_could_not_stand_in_a_log_is_no_event_type(name: object) -> None:
     with pytest.raises(ValueError, match="is no event type"):
         spec_of(name)  # type: ignore[arg-type]

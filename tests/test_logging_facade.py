@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
-from django.contrib.auth.signals import user_logged_in, user_login_failed
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.test import RequestFactory, override_settings
@@ -27,8 +27,14 @@ from secguard.detection import normalize_identifier
 from secguard.events import Severity
 from secguard.exceptions import InvalidRule
 from secguard.formatters import SecurityJsonFormatter
-from secguard.logging import SecurityEvent, SecurityEventLogger, get_event_logger, security_event_logger, security_logger
-from secguard.signals import account_locked, account_unlocked, threat_detected
+from secguard.logging import (
+    SecurityEvent,
+    SecurityEventLogger,
+    get_event_logger,
+    security_event_logger,
+    security_logger,
+)
+from secguard.signals import account_locked, account_unlocked, permission_denied, threat_detected
 from secguard.testing import CapturedEvents, capture_events
 
 if TYPE_CHECKING:
@@ -272,14 +278,12 @@ from secguard.logging import SecurityEvent
 SecurityEvent.log("login_failed", username="anna", ip_address="203.0.113.7")
 """
 
-SHOWN_AS_TEXT = '{"format": "mine: %(message)s"}'
 
-
-def configured(loggers: str) -> str:
-    return (
-        '{"version": 1, "formatters": {"mine": %s}, '
-        '"handlers": {"out": {"class": "logging.StreamHandler", "stream": sys.stdout, "formatter": "mine"}}, %s}'
-    ) % (SHOWN_AS_TEXT, loggers)
+def configured(**more: Any) -> str:
+    """A LOGGING setting with one handler, ``out``."""
+    out = {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "mine"}
+    setting = {"version": 1, "formatters": {"mine": {"format": "mine: %(message)s"}}, "handlers": {"out": out}, **more}
+    return repr(setting)
 
 
 def test_without_any_configuration_events_are_json_lines_on_standard_error(run_python: RunPython) -> None:
@@ -299,22 +303,21 @@ def test_information_is_shown_too_without_any_configuration(run_python: RunPytho
 
 @pytest.mark.parametrize("logger", ["security.events", "security"])
 def test_a_project_that_configured_the_logger_gets_its_own_handlers_alone(run_python: RunPython, logger: str) -> None:
-    done = run_python(SITE % configured('"loggers": {"%s": {"handlers": ["out"], "level": "INFO"}}' % logger))
+    done = run_python(SITE % configured(loggers={logger: {"handlers": ["out"], "level": "INFO"}}))
     assert done.stdout == "mine: Login failed: anna\n"
     assert done.stderr == ""
 
 
 def test_a_project_that_silenced_the_logger_gets_silence(run_python: RunPython) -> None:
-    silent = (
-        '{"version": 1, "handlers": {"null": {"class": "logging.NullHandler"}}, '
-        '"loggers": {"security.events": {"handlers": ["null"], "propagate": False}}}'
+    silent = {"handlers": ["null"], "propagate": False}
+    done = run_python(
+        SITE % configured(handlers={"null": {"class": "logging.NullHandler"}}, loggers={"security.events": silent})
     )
-    done = run_python(SITE % silent)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_the_root_loggers_handlers_see_the_events_beside_the_json_lines(run_python: RunPython) -> None:
-    done = run_python(SITE % configured('"root": {"handlers": ["out"], "level": "INFO"}'))
+    done = run_python(SITE % configured(root={"handlers": ["out"], "level": "INFO"}))
     assert done.stdout == "mine: Login failed: anna\n"
     (line,) = done.stderr.splitlines()
     assert json.loads(line)["context"]["username"] == "anna"
@@ -366,6 +369,16 @@ def test_the_name_of_an_account_that_exists_is_logged(typed: str) -> None:
     get_user_model().objects.create_user("anna", "anna@example.com", "pw")
     event = security_event_logger.log_login_failed(username=typed)
     assert typed in (event.context.get("username"), event.context.get("email"))
+
+
+@override_settings(SECGUARD=DIGEST)
+def test_without_the_database_no_name_is_logged(
+    django_db_blocker: Any, lines: Lines, caplog: pytest.LogCaptureFixture
+) -> None:
+    with django_db_blocker.block():
+        security_event_logger.log_login_failed(username="hunter22")
+    assert "hunter22" not in lines.getvalue()
+    assert [record.name for record in caplog.records if record.name == "secguard"] == ["secguard"]
 
 
 # -- severities ----------------------------------------------------------------------------------------------
@@ -606,7 +619,7 @@ class Impossible(SecurityEventLogger):
 
 
 def test_a_threshold_out_of_range_says_which() -> None:
-    with pytest.raises(InvalidRule, match="brute_force.*threshold is 0"):
+    with pytest.raises(InvalidRule, match="threshold is 0"):
         Impossible().effective_rules()
 
 
@@ -1000,6 +1013,33 @@ def test_a_right_password_after_a_wrong_one_is_told_by_djangos_signals(events: C
         ("login_failed", "anna"),
         ("login_success", "anna"),
     ]
+
+
+def test_a_logout_is_an_event_of_its_user(events: CapturedEvents) -> None:
+    user = get_user_model().objects.create_user("anna", password="pw")
+    user_logged_out.send(type(user), user=user, request=get())
+    user_logged_out.send(type(user), user=None, request=get())
+    assert [(event.type, event.context["username"]) for event in events] == [("logout", "anna")]
+
+
+def test_a_denial_is_one_event_however_many_layers_see_it(events: CapturedEvents) -> None:
+    user = get_user_model().objects.create_user("anna", password="pw")
+    request = get("/secret/")
+    for reason in ("no_permission", "again"):
+        permission_denied.send(__name__, request=request, user=user, reason=reason, view="secret")
+    permission_denied.send(__name__, request=get("/other/"), user=AnonymousUser(), reason="anonymous")
+    assert [(event.context["path"], event.context["reason"]) for event in events.of("permission_denied")] == [
+        ("/secret/", "no_permission"),
+        ("/other/", "anonymous"),
+    ]
+    assert (events[0].context["username"], events[0].context["view"]) == ("anna", "secret")
+
+
+def test_when_off_djangos_signals_are_nothing_to_us(events: CapturedEvents) -> None:
+    with override_settings(SECGUARD={"MODE": "off"}):
+        user_login_failed.send(__name__, credentials={"username": "anna"}, request=get())
+        permission_denied.send(__name__, request=get(), user=None)
+    assert events == []
 
 
 def test_a_receiver_of_ours_that_fails_does_not_fail_the_login(caplog: pytest.LogCaptureFixture) -> None:

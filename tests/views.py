@@ -12,6 +12,7 @@ import json
 from contextlib import suppress
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.contrib.auth import (
     aauthenticate,
     alogin,
@@ -27,6 +28,9 @@ from django.urls import URLPattern, path
 
 from secguard.backends import SecurityGuardBackend
 from secguard.signals import permission_denied
+
+#: The requests that hang.
+hanging: list[HttpRequest] = []
 
 
 class Wrapper:
@@ -225,14 +229,14 @@ class async_pages:  # noqa: N801 - a namespace
     @staticmethod
     async def sign_up(request: HttpRequest) -> HttpResponse:
         given = typed(request)
-        await get_user_model().objects.acreate_user(**given)
+        await sync_to_async(get_user_model().objects.create_user)(**given)
         user = await aauthenticate(request, **given)
         await alogin(request, user)
         return answer(user)
 
     @staticmethod
     async def sign_up_unchecked(request: HttpRequest) -> HttpResponse:
-        user = await get_user_model().objects.acreate_user(**typed(request))
+        user = await sync_to_async(get_user_model().objects.create_user)(**typed(request))
         await alogin(request, user)
         return answer(user)
 
@@ -240,6 +244,7 @@ class async_pages:  # noqa: N801 - a namespace
     async def hang(request: HttpRequest) -> HttpResponse:
         """Reserves an attempt and never comes to its end."""
         await SecurityGuardBackend().aauthenticate(request, **typed(request))
+        hanging.append(request)
         await asyncio.Event().wait()
         return HttpResponse("never")
 

@@ -19,6 +19,7 @@ class BlockRequest:
     rule: str = ""
     reason: str = ""
     by: str = ""
+    counter: str = ""  # the key of the record that tripped the rule: lifting the block drops it
     reference: str = field(default_factory=lambda: str(uuid.uuid4()))
 
 
@@ -41,7 +42,13 @@ def decide(threat: Threat, address: ClientAddress, settings: Settings, active: i
         return Suppressed(network, threat.rule.name, reason)
     duration = threat.rule.block_duration
     seconds = settings.block_duration if duration is None else float(duration)  # type: ignore[arg-type]
-    return BlockRequest(network, seconds, threat.rule.name, f"{threat.count} events of rule {threat.rule.name}")
+    return BlockRequest(
+        network,
+        seconds,
+        threat.rule.name,
+        f"{threat.count} events of rule {threat.rule.name}",
+        counter=threat.key.decode(),
+    )
 
 
 def _suppression(address: ClientAddress, settings: Settings, active: int) -> str:

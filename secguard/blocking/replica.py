@@ -75,11 +75,13 @@ class Replica:
         self._blocks.setdefault(entry.network, {})[entry.reference] = entry
         self._index(entry.network)
 
-    def remove(self, network: str, reference: str) -> None:
+    def remove(self, network: str, reference: str) -> bool:
+        """→ whether it was known."""
         with self._lock:
             self._raised.pop(reference, None)
-            self._blocks.get(network, {}).pop(reference, None)
+            known = self._blocks.get(network, {}).pop(reference, None)
             self._index(network)
+            return known is not None
 
     def remove_network(self, network: str) -> None:
         with self._lock:

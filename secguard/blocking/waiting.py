@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -151,7 +152,7 @@ def server_threads() -> int | None:
     """How many threads serve requests in this process, if the server tells.
 
     uWSGI and mod_wsgi say so themselves. gunicorn's threaded workers and asgiref run requests in a
-    ThreadPoolExecutor, of which the current thread knows the size. Others (runserver, waitress) do not
+    ThreadPoolExecutor, of which the current thread knows the size. waitress names its threads. Others (runserver) do not
     tell: set RESERVE_MAX_WAITERS there.
     """
     uwsgi = sys.modules.get("uwsgi")
@@ -160,12 +161,19 @@ def server_threads() -> int | None:
     mod_wsgi = sys.modules.get("mod_wsgi")
     if mod_wsgi is not None:
         return int(mod_wsgi.threads_per_process)
-    return _executor_threads()
+    return _waitress_threads() or _executor_threads()
+
+
+def _waitress_threads() -> int:
+    """waitress names its threads, and starts all of them at once."""
+    if not threading.current_thread().name.startswith("waitress-"):
+        return 0
+    return sum(thread.name.startswith("waitress-") for thread in threading.enumerate())
 
 
 def _executor_threads() -> int | None:
     # The first argument of a pool's thread is a weak reference to its pool: undocumented, hence the care.
     arguments = getattr(threading.current_thread(), "_args", None)
     reference = arguments[0] if arguments else None
-    executor = reference() if callable(reference) else None
+    executor = reference() if isinstance(reference, weakref.ref) else None
     return executor._max_workers if isinstance(executor, ThreadPoolExecutor) else None

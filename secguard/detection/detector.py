@@ -97,11 +97,15 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Threat:
-    """A rule that tripped: ``count`` of ``rule`` on ``subject``, one of the rule's kind of subject."""
+    """A rule that tripped: ``count`` of ``rule`` on ``subject``, one of the rule's kind of subject.
+
+    ``key``: the record that was counted in.
+    """
 
     rule: Rule
     subject: str
     count: int
+    key: bytes = b""
 
 
 class Target(NamedTuple):
@@ -380,6 +384,10 @@ class Detector:
         yield from self._trip(attempt, READ)  # follows links
         yield Trip([Op(RESET, target.key, target.panel) for target in attempt.targets])
 
+    def reset_record(self, key: bytes) -> Procedure[None]:
+        """Drop one record, known by its key alone."""
+        yield Trip([Op(RESET, key, Panel((), lease_ms=self._lease_ms, cap=self._cap))])
+
     def findings(self, targets: Sequence[Target], replies: Sequence[Reply]) -> Findings:
         found = Findings()
         for target, reply in zip(targets, replies, strict=True):
@@ -393,7 +401,7 @@ class Detector:
             if threat:
                 found.open.add(name)
             if threat == OPENED:
-                found.opened.append(Threat(self.rules[name], target.subject, count))
+                found.opened.append(Threat(self.rules[name], target.subject, count, target.key))
 
 
 def _parts(siblings: Iterable[Rule], event_type: str, kind: str) -> list[str]:

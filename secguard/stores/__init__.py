@@ -38,6 +38,7 @@ def choose_store(settings: Settings | None = None) -> Store:
         )
     backend = config.get("BACKEND", "")
     if _is_redis(backend):
+        _refuse_sentinel(config)
         return _redis_store(_location(config), settings.store_timeout, _connection_options(config))
     if backend in PER_PROCESS_BACKENDS:
         return MemoryStore()
@@ -50,6 +51,15 @@ def _is_redis(backend: str) -> bool:
         return True
     ancestors = getattr(import_string(backend), "__mro__", ())
     return any(f"{cls.__module__}.{cls.__qualname__}" in _REDIS_BACKENDS for cls in ancestors)
+
+
+def _refuse_sentinel(config: dict[str, Any]) -> None:
+    options = config.get("OPTIONS") or {}
+    if "Sentinel" in f"{options.get('CLIENT_CLASS')} {options.get('CONNECTION_POOL_CLASS')}":
+        raise ImproperlyConfigured(
+            "The cache finds its server by Sentinel, which secguard does not do yet. "
+            "Set SECGUARD['REDIS_URL'] to the server, or let CACHE_ALIAS name another cache."
+        )
 
 
 def _location(config: dict[str, Any]) -> str:

@@ -159,7 +159,9 @@ def test_who_would_rather_read_html_gets_html(accept: str | None, html: bool) ->
     assert wants_html(asking(accept)) is html
 
 
-@pytest.mark.parametrize("accept", [",;=,;q=,html json", "html;q=nan,json;q=inf", "json,html," * 100_000, "html\x00json"])
+@pytest.mark.parametrize(
+    "accept", [",;=,;q=,html json", "html;q=nan,json;q=inf", "json,html," * 100_000, "html\x00json"]
+)
 def test_no_accept_header_makes_a_refusal_fail(accept: str) -> None:
     assert refused(accept).status_code == 403
 
@@ -175,7 +177,12 @@ def test_a_project_may_override_the_template() -> None:
 
 @pytest.mark.parametrize(
     "engines",
-    [[], templates(), templates(secguard__blocked="{% no_such_tag %}"), templates(secguard__blocked="{% include 'x' %}")],
+    [
+        [],
+        templates(),
+        templates(secguard__blocked="{% no_such_tag %}"),
+        templates(secguard__blocked="{% include 'x' %}"),
+    ],
 )
 def test_without_a_template_that_renders_the_refusal_stands(
     engines: list[Any], caplog: pytest.LogCaptureFixture

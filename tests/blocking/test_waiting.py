@@ -91,9 +91,14 @@ def test_a_place_falls_free_when_somebody_leaves(clock: ManualClock, stays: Exit
 
 def test_a_place_falls_free_when_somebody_fails(clock: ManualClock, stays: ExitStack) -> None:
     room = WaitingRoom(1, clock)
-    with pytest.raises(LookupError), room.stay(10) as first:
-        first.may_pause(True)
-        raise LookupError
+
+    def fail() -> None:
+        with room.stay(10) as first:
+            assert first.may_pause(True)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        fail()
     assert queue(stays, room) == [True]
 
 
@@ -225,11 +230,38 @@ def test_a_thread_of_a_pool_knows_it_even_where_an_event_loop_sent_it() -> None:
 
 def test_any_other_thread_does_not_tell() -> None:
     found: list[int | None] = [server_threads()]
-    for arguments in ((), (5,), (int,), (lambda: None,)):
+    for arguments in ((), (5,), (object(),)):
         thread = threading.Thread(target=lambda *args: found.append(server_threads()), args=arguments)
         thread.start()
         thread.join()
-    assert found == [None] * 5
+    assert found == [None] * 4
+
+
+def test_what_a_thread_was_given_to_call_is_not_called() -> None:
+    found: list[object] = []
+    work = threading.Thread(
+        target=lambda callback: found.append(server_threads()), args=(lambda: found.append("called"),)
+    )
+    work.start()
+    work.join()
+    assert found == [None]
+
+
+def test_waitress_names_its_threads() -> None:
+    found: list[int | None] = []
+    everybody_runs = threading.Barrier(3)
+
+    def serve() -> None:
+        everybody_runs.wait(timeout=30)
+        found.append(server_threads())
+        everybody_runs.wait(timeout=30)
+
+    threads = [threading.Thread(target=serve, name=f"waitress-{n}") for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [3, 3, 3]
 
 
 def test_uwsgi_tells_how_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,9 @@ class AsgiClient(AsyncClient):
     raw_headers: list[tuple[bytes, bytes]] = []
 
     async def request(self, **scope: Any) -> HttpResponse:
-        scope.update(client=self.peer, headers=[*scope["headers"], *self.raw_headers])
+        # Django 5.1's client writes the names as a WSGI server does; nobody sends them like that.
+        headers = [(name.replace(b"_", b"-"), value) for name, value in scope["headers"]]
+        scope.update(client=self.peer, headers=[*headers, *self.raw_headers])
         return await super().request(**scope)
 
 

@@ -92,34 +92,59 @@ class Served:
 
 @contextmanager
 def uvicorn(served: Served, **secguard: Any) -> Iterator[int]:
-    """The tests' site under uvicorn. → its port"""
-    with closing(socket.socket()) as listener, (served.folder / "uvicorn.log").open("wb") as log:
+    """The tests' site on one event loop. → its port"""
+    options = ["--fd={}", "--log-level=warning", "--lifespan=off", "tests.end_to_end.served:asgi"]
+    with _listening(served, ["uvicorn", *options], served.environment(secguard)) as port:
+        yield port
+
+
+@contextmanager
+def gunicorn(served: Served, *, hasher: str, **secguard: Any) -> Iterator[int]:
+    """The tests' site in four processes of thirty threads. → its port"""
+    options = ["--bind=fd://{}", "--workers=4", "--worker-class=gthread", "--threads=30", "--log-level=warning"]
+    options += ["--graceful-timeout=2", "--no-control-socket", "tests.end_to_end.served:wsgi"]
+    with _listening(served, ["gunicorn", *options], served.environment(secguard, hasher=hasher)) as port:
+        yield port
+
+
+@contextmanager
+def _listening(served: Served, command: list[str], environment: Mapping[str, str]) -> Iterator[int]:
+    # Bound here and inherited, so that no other program can take the port in between.
+    with closing(socket.socket()) as listener, (served.folder / "server.log").open("wb") as log:
         listener.bind(("127.0.0.1", 0))
-        listener.listen(128)
+        listener.listen(256)
         port = listener.getsockname()[1]
-        options = ["--fd", str(listener.fileno()), "--log-level", "warning", "--lifespan", "off"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", *options, "tests.end_to_end.served:application"],
+            [sys.executable, "-m", *(part.format(listener.fileno()) for part in command)],
             cwd=ROOT,
-            env=served.environment(secguard),
+            env=environment,
             pass_fds=[listener.fileno()],
             stdout=log,
             stderr=subprocess.STDOUT,
         )
     try:
-        until(lambda: post(port, "/async/log_in/", "192.0.2.254") == 200, "uvicorn answers", process)
+        until(lambda: get(port, "/healthz", "192.0.2.254") == 200, "the server answers", process)
         yield port
     finally:
         process.terminate()
         process.wait(START_SECONDS)
 
 
+def get(port: int, path: str, address: str) -> int:
+    """→ the status of the answer, 0 if there is none."""
+    return _ask(port, "GET", path, None, {"X-Forwarded-For": address})
+
+
 def post(port: int, path: str, address: str, **form: str) -> int:
     """→ the status of the answer, 0 if there is none."""
     headers = {"X-Forwarded-For": address, "Content-Type": "application/x-www-form-urlencoded"}
+    return _ask(port, "POST", path, urlencode(form), headers)
+
+
+def _ask(port: int, method: str, path: str, body: str | None, headers: dict[str, str]) -> int:
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=120)) as connection:
         try:
-            connection.request("POST", path, urlencode(form), headers)
+            connection.request(method, path, body, headers)
             return connection.getresponse().status
         except ConnectionError:
             return 0

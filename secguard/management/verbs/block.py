@@ -31,7 +31,8 @@ def handle(command: BaseCommand, *, network: str, duration: float | None, reason
     except ValueError as error:
         raise CommandError(str(error)) from None
     own = own_address()
-    if own and not yes and parse_address(own) in ip_network(canonical):
+    address = parse_address(own)
+    if address is not None and not yes and address in ip_network(canonical):
         _confirm(canonical, own)
     request = records.block_network(network, duration=duration, reason=reason, by=operator())
     until = "for good" if duration is None else f"for {duration:g} s"
@@ -65,7 +66,11 @@ def _confirm(network: str, own: str) -> None:
     question = f"{network} includes {own}, the address you are connected from."
     if not sys.stdin.isatty():
         raise CommandError(f"{question} Add --yes if you mean it.")
-    if input(f"{question} Block it? [y/N] ").strip().lower() not in ("y", "yes"):
+    try:
+        answer = input(f"{question} Block it? [y/N] ")
+    except EOFError:
+        answer = ""
+    if answer.strip().lower() not in ("y", "yes"):
         raise CommandError("Not blocked.")
 
 
