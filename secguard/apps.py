@@ -20,7 +20,7 @@ class SecguardConfig(AppConfig):
 
         checks.register()
         receivers.connect()
-        pipeline.save_now = records.save
+        pipeline.save_now = records.save_outside_request
         attach_handler()
         if apps.is_installed("django.contrib.admin"):
             from secguard.integrations import django_admin

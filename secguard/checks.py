@@ -14,6 +14,7 @@ secguard.W004   no guarded backend is in AUTHENTICATION_BACKENDS
 secguard.W005   SecurityGuardBackend is not the first backend
 secguard.W006   HMAC_KEY is derived from SECRET_KEY (deployment check)
 secguard.W007   MODE is overridden by the environment (deployment check)
+secguard.W008   the counters are written in the view's transaction, which may be rolled back
 =============== ====================================================================================
 """
 
@@ -23,6 +24,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings as django_settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
@@ -93,6 +95,11 @@ def _check_per_process(alias: str) -> Messages:
     if backend == PER_PROCESS_BACKENDS[0]:
         hint = "With several worker processes each counts for itself: use Redis, or another cache they share."
         return [checks.Warning(f"The cache {alias!r} is this process's own.", hint=hint, id="secguard.W001")]
+    atomic = any(config.get("ATOMIC_REQUESTS") for config in django_settings.DATABASES.values())
+    if backend == "django.core.cache.backends.db.DatabaseCache" and atomic:
+        hint = "Use Redis, or a cache outside the database: a view that raises, or a 401 by DRF, forgets the failure."
+        message = f"The cache {alias!r} writes in the transactions that ATOMIC_REQUESTS opens."
+        return [checks.Warning(message, hint=hint, id="secguard.W008")]
     return []
 
 
@@ -105,10 +112,12 @@ def check_blocked_response(**kwargs: Any) -> Messages:
         found = import_string(given)
     except ImportError as error:
         return [checks.Error(f"SECGUARD['BLOCKED_RESPONSE']: {error}.", hint="Fix the path.", id="secguard.E004")]
-    if callable(found):
+    if callable(found) and not iscoroutinefunction(found):
         return []
     hint = "Name a function (request, refusal) → HttpResponse."
-    return [checks.Error(f"SECGUARD['BLOCKED_RESPONSE'] {given!r} is not callable.", hint=hint, id="secguard.E004")]
+    return [
+        checks.Error(f"SECGUARD['BLOCKED_RESPONSE'] {given!r} is no plain function.", hint=hint, id="secguard.E004")
+    ]
 
 
 def _subclasses_at(paths: Iterable[str], name: str) -> list[int]:

@@ -169,7 +169,7 @@ def _paths(value: Any) -> tuple[str, ...]:
     if isinstance(value, (str, bytes)) or not isinstance(value, (list, tuple, set, frozenset)):
         raise _bad(value, "Give a list of paths, such as ['/healthz'].")
     for path in value:
-        if not isinstance(path, str) or not path.startswith("/") or path == "/":
+        if not isinstance(path, str) or not path.startswith("/") or not path.strip("/"):
             raise ValueError(f"has the entry {path!r:.80}", "A path starts with '/', and '/' alone would exempt all.")
     return tuple(value)
 

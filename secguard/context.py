@@ -6,7 +6,7 @@ which may be missing (token packages), a wrapper (REST framework) or made up (``
 
 from __future__ import annotations
 
-import random
+import os
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ class RequestContext:
         "collects",
         "denied",
         "episode",
+        "finished",
         "pending",
         "refused",
         "request",
@@ -59,6 +60,8 @@ class RequestContext:
         self.episode: Any = None
         self.authenticated = False
         self.denied = False
+        #: The request has ended. Under ASGI a view's thread may outlive it.
+        self.finished = False
         #: Somebody calls ``Pipeline.finish`` at the end, in this thread: replies may wait until then.
         self.collects = False
         self._request_id = ""
@@ -69,7 +72,7 @@ class RequestContext:
         if not self._request_id:
             given = header(self.request, get_settings().request_id_header) if self.request else None
             usable = given and len(given) <= _MAX_REQUEST_ID and _SAFE.issuperset(given)
-            self._request_id = given if given and usable else f"{random.getrandbits(64):016x}"
+            self._request_id = given if given and usable else os.urandom(8).hex()
         return self._request_id
 
     def fields(self) -> dict[str, Any]:

@@ -55,6 +55,12 @@ def send(signal: Signal, **payload: Any) -> None:
     """Send a signal; receivers that raise are reported and do no harm."""
     if not signal.receivers:
         return
-    for receiver, result in signal.send_robust(sender=None, **payload):
+    try:
+        results = signal.send_robust(sender=None, **payload)
+    except Exception:
+        # Django cannot call async receivers from the thread of a running event loop, and says so here.
+        report_failure("async receivers of a signal of secguard were not called: an event loop runs in this thread")
+        return
+    for receiver, result in results:
         if isinstance(result, Exception):
             report_failure("the receiver %r raised", receiver, error=result)

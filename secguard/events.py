@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import random
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -142,8 +142,7 @@ def _is_type_name(name: object) -> bool:
 def new_event_id() -> str:
     """A UUID of version 7 (RFC 9562): sortable by time, so that an index on it stays local."""
     milliseconds = time.time_ns() // 1_000_000
-    # No secret: it need not be hard to guess, only unlikely to come twice (and the generator survives a fork).
-    tail = f"{random.getrandbits(80):020x}"
+    tail = os.urandom(10).hex()
     head = f"{milliseconds:012x}"
     variant = "89ab"[int(tail[3], 16) & 3]
     return f"{head[:8]}-{head[8:12]}-7{tail[:3]}-{variant}{tail[4:7]}-{tail[7:19]}"

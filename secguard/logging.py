@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
@@ -20,6 +20,7 @@ from secguard.detection.rule import BLOCKABLE_SUBJECTS
 from secguard.emit import security_logger
 from secguard.events import VOCABULARY, Category, Event, EventType, Severity, new_event_id, spec_of
 from secguard.failures import report_failure
+from secguard.formatters.text import clean_text
 from secguard.network import ClientAddress, unknown
 from secguard.pipeline import Pipeline
 
@@ -46,6 +47,7 @@ _COUNTS = {
     "distributed_attack": "unique_ips_for_email",
     "account_enumeration": "unique_emails_from_ip",
 }
+_Member = TypeVar("_Member", Category, Severity)
 _LOGIN_TYPES = (EventType.LOGIN_FAILED, EventType.LOGIN_SUCCESS)
 
 
@@ -61,7 +63,8 @@ class _Who(NamedTuple):
     @property
     def label(self) -> str:
         names = self.names
-        return str(self.alias or names.get("email") or names.get("username") or names.get("user_id") or "nobody")
+        given = (names[name] for name in ("email", "username", "user_id") if name in names)
+        return self.alias or next(filter(None, (clean_text(value) for value in given)), "nobody")
 
 
 class SecurityEventLogger:
@@ -100,7 +103,11 @@ class SecurityEventLogger:
         """The defaults, changed by SECGUARD["RULES"], changed by the thresholds that a subclass sets."""
         changes: dict[str, dict[str, Any]] = {}
         for attribute, (rule, field, factor) in _THRESHOLDS.items():
-            if getattr(type(self), attribute) is not getattr(SecurityEventLogger, attribute):
+            if any(
+                attribute in vars(cls)
+                for cls in type(self).__mro__
+                if issubclass(cls, SecurityEventLogger) and cls is not SecurityEventLogger
+            ):
                 changes.setdefault(rule, {})[field] = getattr(self, attribute) * factor
         rules = get_settings().rules
         missing = tuple(rule for rule in DEFAULT_RULES if rule.name in changes and rule not in rules)
@@ -199,10 +206,10 @@ class SecurityEventLogger:
         """
         if ip_address is None and email is None:
             raise ValueError("reset() needs ip_address=… or email=…: it does not reset everybody.")
-        self.pipeline.forget(address=_subject(ip_address), account=normalize_identifier(email))
+        self.pipeline.forget(address=_known(ip_address), account=normalize_identifier(email))
 
     def _findings(self, ip_address: str | None, email: str | None) -> Findings:
-        return self.pipeline.findings(address=_subject(ip_address), account=normalize_identifier(email))
+        return self.pipeline.findings(address=_known(ip_address), account=normalize_identifier(email))
 
     # -- how ---------------------------------------------------------------------------------------------
 
@@ -218,19 +225,21 @@ class SecurityEventLogger:
         origin = emit.calling_function(2)
         severity = details.pop("severity", severity)
         who = self._who(event_type, details)
-        link = _canonical(details) if event_type == EventType.LOGIN_SUCCESS else None
+        link = _canonical(who.names) if event_type == EventType.LOGIN_SUCCESS else None
         findings = self._count(event_type, who, link)
         spec = spec_of(event_type)
-        category = Category(details.pop("category", spec.category))
-        grade = Severity(severity) if severity else self._severity(event_type, spec.severity, findings)
+        category = _member(Category, details.pop("category", None)) or spec.category
+        grade = _member(Severity, severity) or self._severity(event_type, spec.severity, findings)
         head = {"event_type": str(event_type), "category": category.value, "severity": grade.value}
-        context = head | self._context(event_type, who, details, findings)
+        # The head comes first and wins: no detail can make an event look like another one.
+        context = head | self._context(event_type, who, details, findings) | head
         text = message if literal else message.format(who.label)
         event = Event(str(event_type), text, grade, category, context, origin)
         if get_settings().mode == "off":
             return event
         emit.emit(event)
         self.pipeline.follow_up(findings.opened, who.context, who.address, who.alias)
+        self.pipeline.keep_up(findings.continued, who.context, who.address)
         return event
 
     def _count(self, event_type: str, who: _Who, link: str | None) -> Findings:
@@ -240,7 +249,11 @@ class SecurityEventLogger:
             return self.pipeline.failed(who.context, who.observation, who.alias)
         if event_type == EventType.LOGIN_SUCCESS:
             who.context.authenticated = True
-            return self._settle_passed(who, link)
+            findings = self._settle_passed(who, link)
+            counted = self.pipeline.counted(event_type, who.observation)
+            findings.opened, findings.continued = counted.opened, counted.continued
+            findings.open |= counted.open
+            return findings
         return self.pipeline.counted(event_type, who.observation)
 
     def _settle_passed(self, who: _Who, link: str | None) -> Findings:
@@ -255,7 +268,7 @@ class SecurityEventLogger:
         names = {name: details.pop(name, None) for name in ("user_id", "email", "username")}
         names = {name: value for name, value in names.items() if value is not None}
         account = normalize_identifier(_identifier(names))
-        user = str(names["user_id"]) if "user_id" in names else None
+        user = clean_text(names["user_id"]) if "user_id" in names else None
         alias = self._alias(account, names) if event_type == EventType.LOGIN_FAILED else None
         observation = self.pipeline.observe(context, address, account, user, details)
         return _Who(context, address, observation, names, alias)
@@ -294,11 +307,12 @@ class SecurityEventLogger:
 
     def _context(self, event_type: str, who: _Who, details: Mapping[str, Any], findings: Findings) -> dict[str, Any]:
         described = who.context.describe(who.address)
-        names = {name: str(value) if name != "user_id" else value for name, value in who.names.items()}
+        names = {name: clean_text(value) if name != "user_id" else value for name, value in who.names.items()}
         if "username" in names and "@" in names["username"] and "email" not in names:
             names["email"] = names.pop("username")
         context: dict[str, Any] = {**names, "ip_address": described.pop("ip_address")}
-        context["user_agent"] = details.get("user_agent") or described.pop("user_agent", "")
+        context["user_agent"] = details.get("user_agent") or described.get("user_agent", "")
+        described.pop("user_agent", None)
         context.update(details)
         if event_type in _LOGIN_TYPES:
             for rule, key in _COUNTS.items():
@@ -310,19 +324,30 @@ class SecurityEventLogger:
 
 
 def _identifier(names: Mapping[str, Any]) -> Any:
-    return names.get("email") or names.get("username")
+    """The mail address, else the user name; nothing but text and numbers can be one."""
+    given = [names.get("email"), names.get("username")]
+    return next((value for value in given if normalize_identifier(value) is not None), None)
 
 
 def _canonical(details: Mapping[str, Any]) -> str | None:
-    return normalize_identifier(details.get("username") or details.get("email"))
+    return normalize_identifier(details.get("username")) or normalize_identifier(details.get("email"))
 
 
 def _address(text: object) -> ClientAddress:
-    return get_resolver().address(str(text)) or unknown("no_remote_address")
+    return get_resolver().address(clean_text(text)) or unknown("no_remote_address")
 
 
-def _subject(ip_address: str | None) -> str:
-    return "" if ip_address is None else _address(ip_address).subject
+def _known(ip_address: str | None) -> ClientAddress | None:
+    address = None if ip_address is None else _address(ip_address)
+    return address if address and address.known else None
+
+
+def _member(kind: type[_Member], value: object) -> _Member | None:
+    """The member of that value, or None: what a caller got wrong must not cost the event."""
+    try:
+        return kind(value)
+    except ValueError:
+        return None
 
 
 def _account_exists(identifier: object) -> bool:

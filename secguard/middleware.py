@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from math import ceil
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
@@ -60,10 +62,12 @@ class SecurityGuardMiddleware:
         context.collects = True
         token = bind(context)
         try:
-            response = self.get_response(request)
+            try:
+                response = self.get_response(request)
+            finally:
+                if context.attempts or context.pending or context.rows:
+                    _finish(context)
         finally:
-            if context.attempts or context.pending or context.rows:
-                _finish(context)
             unbind(token)
         return _answer(context, response)
 
@@ -79,10 +83,13 @@ class SecurityGuardMiddleware:
             return refusal
         token = bind(context)
         try:
-            response = await self.get_response(request)
+            try:
+                response = await self.get_response(request)
+            finally:
+                context.finished = True
+                if context.attempts or context.pending or context.rows:
+                    await _afinish(context)
         finally:
-            if context.attempts or context.pending or context.rows:
-                await _afinish(context)
             unbind(token)
         return _answer(context, response)
 
@@ -102,24 +109,28 @@ class SecurityGuardMiddleware:
 def _enter(request: HttpRequest) -> RequestContext | None:
     """The request's context, or None where the guard has nothing to do (or has done it: it is there twice)."""
     settings = get_settings()
-    if settings.mode == "off" or current() is not None:
-        return None
-    if settings.exempt_paths and _is_exempt(request.path, settings.exempt_paths):
+    bound = current()
+    if settings.mode == "off" or (bound is not None and bound.request is request):
         return None
     context = context_of(request)
+    # For what runs in a thread that the ContextVar does not reach.
+    request._secguard_context = context  # type: ignore[attr-defined]
     if not context.address.known:
         report_address_unknown(context)
     return context
 
 
-def _is_exempt(path: str, exempt: tuple[str, ...]) -> bool:
+def _is_exempt(path: str) -> bool:
+    exempt = get_settings().exempt_paths
     return any(path == each or path.startswith(each.rstrip("/") + "/") for each in exempt)
 
 
 def _look_up(context: RequestContext) -> HttpResponseBase | None:
     """One look into memory. → the answer for a blocked address, or None for everybody else."""
     entry = get_replica().find(context.address)
-    return None if entry is None else _blocked(context, entry)
+    if entry is None or (context.request and _is_exempt(context.request.path)):
+        return None
+    return _blocked(context, entry)
 
 
 def _blocked(context: RequestContext, entry: BlockEntry) -> HttpResponseBase | None:
@@ -128,7 +139,7 @@ def _blocked(context: RequestContext, entry: BlockEntry) -> HttpResponseBase | N
         reason = "allowlist" if address.allowlisted else "trusted_proxy" if address.trusted_proxy else "monitor"
         report_suppressed(entry.network, reason, context)
         return None
-    left = None if entry.expires == FOREVER else max(1, round(entry.expires - get_replica().clock()))
+    left = None if entry.expires == FOREVER else max(1, ceil(entry.expires - get_replica().clock()))
     return _refuse(context, note_blocked(context, entry), "blocked", left)
 
 
@@ -163,4 +174,8 @@ def _answer(context: RequestContext, response: HttpResponseBase) -> HttpResponse
     refused = context.refused
     if refused is None or context.authenticated:
         return response
+    for close in getattr(response, "_resource_closers", ()):
+        # Not response.close(): that would end the request for Django before it has.
+        with suppress(Exception):
+            close()
     return _refuse(context, context.episode, "attempt", refused.retry_after or _RETRY_SOON)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.utils.functional import LazyObject, empty
 
 from secguard import emit, signals
@@ -22,6 +21,7 @@ from secguard.detection import Detector, Observation, Rule, Threat, normalize_id
 from secguard.detection.detector import Attempt, Findings, Procedure, Trip, Turn
 from secguard.detection.store import Op
 from secguard.events import Event, EventType, new_event_id, spec_of
+from secguard.formatters.text import clean_text
 from secguard.network import ClientAddress
 from secguard.stores import ResilientStore, choose_store
 
@@ -87,7 +87,7 @@ class Pipeline:
             network=address.network if self._wants_network else "",
             account=account,
             user=user,
-            fields={**context.fields(), **(fields or {})} if self._wants_fields else {},
+            fields=_counted_fields({**context.fields(), **(fields or {})}) if self._wants_fields else {},
             enforce=get_settings().enforces and not address.exempt,
         )
 
@@ -124,25 +124,29 @@ class Pipeline:
         attempt = context.open_attempt(who.account) or context.open_attempt()
         if attempt is None:
             done = [each for each in context.attempts if each.state == "passed"]
-            return before_success(done[-1].findings) if done else self._passed_unreserved(who, names)
+            return (
+                before_success(done[-1].findings, self.detector.rules) if done else self._passed_unreserved(who, names)
+            )
         attempt.state = "passed"
-        earlier = [each for each in context.attempts if each.state == "failed"]
+        # Of the same request only his own: a batch of guesses at others must not end in one's own login.
+        own = {*names, attempt.observation.account}
+        earlier = [each for each in context.attempts if each.state == "failed" and each.observation.account in own]
         ops = self.detector.pass_ops(attempt, earlier, link)
         if context.collects:
             context.pending.append((get_store().send(ops), attempt))
         else:
-            get_store().execute(ops)
-        return before_success(attempt.findings)
+            self.detector.passed(attempt, get_store().execute(ops))
+        return before_success(attempt.findings, self.detector.rules)
 
     def _passed_unreserved(self, who: Observation, names: Sequence[str]) -> Findings:
-        findings = Findings()
-        for name in dict.fromkeys(names) if who.address else ():
-            attempt = self.detector.attempt(replace(who, account=name))
-            before = self.run(self.detector.read(attempt))
-            if any(before.counts.values()):
-                get_store().execute(self.detector.pass_ops(attempt))
-            findings.counts.update({rule: max(n, findings.counts.get(rule, 0)) for rule, n in before.counts.items()})
-            findings.open |= before.open
+        """Without a reservation nobody knows what was typed. Only the user name is surely the user's own: a mail
+        address that somebody put into his profile may be the one he is guessing at."""
+        if not (who.address and names):
+            return Findings()
+        attempt = self.detector.attempt(replace(who, account=names[0]))
+        findings = self.run(self.detector.read(attempt))
+        if any(findings.counts.values()):
+            get_store().execute(self.detector.pass_ops(attempt))
         return findings
 
     def finish(self, context: RequestContext) -> Procedure[None]:
@@ -153,6 +157,10 @@ class Pipeline:
             if attempt.state == "failed":
                 findings = yield from self.detector.recorded(attempt, replies)
                 self.follow_up(findings.opened, context, context.address, attempt.alias)
+                self.keep_up(findings.continued, context, context.address)
+            else:
+                self.detector.passed(attempt, replies)
+        context.finished = True
         in_flight = [attempt for attempt in context.attempts if attempt.in_flight]
         if in_flight and _was_authenticated(context):
             # HTTP Basic and the like: authenticate() succeeded, and nobody called login().
@@ -177,14 +185,19 @@ class Pipeline:
         attempt = Attempt(who, self.detector.targets(event_type, who))
         return self.run(self.detector.record(attempt))
 
-    def findings(self, *, address: str = "", account: str | None = None) -> Findings:
+    def findings(self, *, address: ClientAddress | None = None, account: str | None = None) -> Findings:
         """What the counters say of an address or an account now."""
-        who = Observation(address, account=account, enforce=False)
-        return self.run(self.detector.read(self.detector.attempt(who)))
+        return self.run(self.detector.read(self.detector.records_of(self._subjects(address, account))))
 
-    def forget(self, *, address: str = "", account: str | None = None) -> None:
+    def forget(self, *, address: ClientAddress | None = None, account: str | None = None) -> None:
         """Close the threats of an address or an account, and count from nought."""
-        self.run(self.detector.reset(self.detector.attempt(Observation(address, account=account))))
+        self.run(self.detector.reset(self.detector.records_of(self._subjects(address, account))))
+
+    @staticmethod
+    def _subjects(address: ClientAddress | None, account: str | None) -> Observation:
+        if address is None:
+            return Observation(account=account)
+        return Observation(address.subject, address.network, account)
 
     # -- threats -----------------------------------------------------------------------------------------
 
@@ -210,6 +223,15 @@ class Pipeline:
                 block(decision, context)
             elif isinstance(decision, Suppressed):
                 report_suppressed(decision.network, decision.reason, context, rule=decision.rule)
+
+    def keep_up(self, threats: Iterable[Threat], context: RequestContext, address: ClientAddress) -> None:
+        """An attack goes on. If its block ended before its threat did, block again; the threat is known."""
+        for threat in threats:
+            if address.known and get_replica().find(address) is not None:
+                return
+            decision = decide(threat, address, get_settings(), len(get_replica()))
+            if isinstance(decision, BlockRequest):
+                block(decision, context)
 
     # -- drivers: the same procedures, with and without await --------------------------------------------
 
@@ -246,10 +268,24 @@ class Pipeline:
                 return done.value  # type: ignore[no-any-return]
 
 
-def before_success(findings: Findings) -> Findings:
-    """A reservation tells the counts as they would be after a failure; this attempt was none."""
-    counts = {rule: max(0, count - 1) for rule, count in findings.counts.items()}
+def before_success(findings: Findings, rules: Mapping[str, Rule]) -> Findings:
+    """A reservation tells the counts as they would be after a failure; this attempt was none.
+
+    Different values are one less only if the value is new, which a reservation does not tell: they are
+    nought if there was no event before, and else at most one too many.
+    """
+    counts = {name: max(0, count - 1) for name, count in findings.counts.items() if rules[name].distinct is None}
+    before = {(rules[name].subject, rules[name].events): count for name, count in counts.items()}
+    for name, count in findings.counts.items():
+        if name not in counts:
+            events = before.get((rules[name].subject, rules[name].events))
+            counts[name] = 0 if events == 0 else count - 1 if events is None else min(count, events)
     return Findings(counts, findings.open)
+
+
+def _counted_fields(fields: Mapping[str, Any]) -> dict[str, str]:
+    """What rules count is hostile: nothing that is put in may raise, or be longer than anybody reads."""
+    return {name: clean_text(value, 2_048) for name, value in fields.items() if value is not None}
 
 
 def _was_authenticated(context: RequestContext) -> bool:
@@ -257,7 +293,7 @@ def _was_authenticated(context: RequestContext) -> bool:
     user = getattr(context.request, "__dict__", {}).get("user")
     if isinstance(user, LazyObject) and user._wrapped is empty:
         return False
-    return isinstance(user, AbstractBaseUser) and bool(getattr(user, "backend", None))
+    return bool(getattr(user, "is_authenticated", False) and getattr(user, "backend", None))
 
 
 # -- events that arise here ------------------------------------------------------------------------------
@@ -324,7 +360,7 @@ def block(request: BlockRequest, context: RequestContext, *, saved: bool = False
     )
     if saved:
         return
-    if context is current():
+    if context is current() and not context.finished:
         context.rows.append(request)
     elif save_now is not None:
         save_now([request])
@@ -337,7 +373,7 @@ def report_suppressed(network: str, reason: str, context: RequestContext, rule: 
 
 def note_blocked(context: RequestContext, entry: BlockEntry) -> Episode:
     """A blocked address asked for something."""
-    return _note("blocked", context.address.subject, context, block=entry.reference)
+    return _note("blocked", entry.network, context, block=entry.reference)
 
 
 def note_refused_attempt(context: RequestContext, attempt: Attempt) -> None:

@@ -54,11 +54,12 @@ def on_logged_out(sender: object, user: Any = None, request: Any = None, **kwarg
 @_harmless
 def on_permission_denied(sender: object, request: Any = None, user: Any = None, **details: Any) -> None:
     context = context_for(request)
-    if context.denied:
-        return  # one refusal is one event, however many layers see it
-    context.denied = True
+    if context.request is not None:
+        if context.denied:
+            return  # one refusal is one event, however many layers see it
+        context.denied = True
     details.pop("signal", None)
-    get_event_logger().log_permission_denied(request=request, **names_of(user), **details)
+    get_event_logger().log_permission_denied(request=request, **{**details, **names_of(user)})
 
 
 _RECEIVERS: tuple[tuple[Signal, Callable[..., None]], ...] = (

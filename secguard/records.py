@@ -16,7 +16,16 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
-from django.db import DEFAULT_DB_ALIAS, connections, router, transaction
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    DatabaseError,
+    DataError,
+    InterfaceError,
+    OperationalError,
+    connections,
+    router,
+    transaction,
+)
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.db.models.sql import Query
@@ -86,6 +95,7 @@ class Synchroniser:
         self.unsaved: deque[BlockRequest] = deque()
         self.lost_rows = 0
         self._busy = Lock()
+        self._loading = Lock()
         self._next_poll = 0.0
         self._next_full = 0.0
         self._next_delta = 0.0
@@ -126,15 +136,18 @@ class Synchroniser:
     def refresh(self, token: str | None) -> None:
         """Save what waits, and read the changes (or everything) if there may be any."""
         report_overdue_refusals()
-        if not self._wants(token):
+        # One thread at a time: behind a database that hangs there must not be one more stuck each second.
+        if not self._wants(token) or not self._loading.acquire(blocking=False):
             return
         try:
-            self._save_waiting()
+            self.save_waiting()
             self._load(token)
         except Exception as error:
             self._failed(error)
         else:
             self._worked()
+        finally:
+            self._loading.release()
 
     def _load(self, token: str | None) -> None:
         replica, alias = get_replica(), database()
@@ -161,18 +174,35 @@ class Synchroniser:
         """Save blocks now, or keep them until the database is back."""
         self.unsaved.extend(requests)
         try:
-            self._save_waiting()
+            self.save_waiting()
         except Exception as error:
             self._failed(error)
 
-    def _save_waiting(self) -> None:
+    def save_waiting(self) -> None:
+        """Save what waits for the database. Raises its errors, and keeps what could not be saved."""
         waiting = self._take_waiting()
         try:
             if waiting:
                 insert(waiting)
-        except Exception:
+        except DataError:
+            self._save_singly(waiting)
+        except DatabaseError:
             self.unsaved.extendleft(reversed(waiting))
             raise
+        except Exception:
+            self._save_singly(waiting)
+
+    def _save_singly(self, waiting: list[BlockRequest]) -> None:
+        """One of them cannot be a row: it must not keep the others out."""
+        for at, request in enumerate(waiting):
+            try:
+                insert([request])
+            except (OperationalError, InterfaceError):
+                self.unsaved.extendleft(reversed(waiting[at:]))
+                raise
+            except Exception:
+                self.lost_rows += 1
+                report_failure("the block of %s cannot be saved; it holds in this process alone", request.network)
 
     def _take_waiting(self) -> list[BlockRequest]:
         """Each block is taken by one thread alone: a deque's pop is atomic."""
@@ -213,8 +243,27 @@ def get_synchroniser() -> Synchroniser:
 
 
 def save(requests: Sequence[BlockRequest]) -> None:
-    """Save blocks that were decided; never raises."""
+    """Save blocks that were decided, after the view's transaction; never raises."""
     get_synchroniser().save(requests)
+
+
+def save_outside_request(requests: Sequence[BlockRequest]) -> None:
+    """Save blocks that were decided where no middleware waits for the end. Never raises.
+
+    Inside a transaction they wait for its end: rolled back they would be gone, and an error would break it. They
+    are in force meanwhile, and whoever saves or loads next in this process takes them along.
+    """
+    synchroniser = get_synchroniser()
+    try:
+        connection = connections[database()]
+        # The transaction around a test case is none that is rolled back while anybody looks.
+        if any(not getattr(block, "_from_testcase", False) for block in connection.atomic_blocks):
+            synchroniser.unsaved.extend(requests)
+            transaction.on_commit(lambda: synchroniser.save([]), using=connection.alias)
+            return
+    except Exception:
+        report_failure("a transaction could not be asked after; a block is saved all the same")
+    synchroniser.save(requests)
 
 
 def insert(requests: Iterable[BlockRequest]) -> None:
@@ -258,6 +307,7 @@ def _renew_token() -> None:
 def active_blocks() -> list[Block]:
     """The blocks in force, newest first."""
     alias = database()
+    get_synchroniser().save_waiting()
     now = database_now(alias)
     return list(Block.objects.using(alias).filter(Q(expires_at=None) | Q(expires_at__gt=now), lifted_at=None))
 
@@ -282,6 +332,7 @@ def unblock_network(network: str, *, reason: str = "", by: str = "", keep_counte
     """
     canonical = canonical_network(network)
     alias = database()
+    get_synchroniser().save_waiting()
     now = database_now(alias)
     rows = Block.objects.using(alias).filter(network=canonical, lifted_at=None)
     rows = rows.filter(Q(expires_at=None) | Q(expires_at__gt=now))

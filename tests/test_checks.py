@@ -65,6 +65,10 @@ class OurFactory:
         return HttpResponse("refused")
 
 
+async def awaited_answer(request: object, refusal: object) -> Any:
+    return HttpResponse("refused")
+
+
 NOT_CALLABLE = "a text"
 
 
@@ -242,10 +246,28 @@ def test_with_a_server_of_its_own_the_caches_do_not_matter() -> None:
     assert found() == {}
 
 
+DATABASE = "django.core.cache.backends.db.DatabaseCache"
+
+
+@pytest.mark.parametrize(("atomic", "expected"), [(True, {"secguard.W008"}), (False, set())])
+def test_counters_in_the_views_transaction_are_a_warning(
+    atomic: bool, expected: set[str], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(settings.DATABASES["default"], "ATOMIC_REQUESTS", atomic)
+    with override_settings(CACHES={"default": {"BACKEND": DATABASE, "LOCATION": "counters"}}):
+        assert set(found()) == expected
+
+
 # -- E004: the answer --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [f"{__name__}.no_such_view", "no_such_module.view", f"{__name__}.NOT_CALLABLE"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(f"{__name__}.no_such_view", "no_such_module.view"),
+        *(f"{__name__}.NOT_CALLABLE", f"{__name__}.awaited_answer"),
+    ],
+)
 def test_an_answer_that_cannot_be_called_is_an_error(path: str) -> None:
     with override_settings(SECGUARD={"BLOCKED_RESPONSE": path}):
         error = found()["secguard.E004"]

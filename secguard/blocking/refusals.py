@@ -12,6 +12,8 @@ from threading import Lock
 #: Seconds between two lines about one subject.
 INTERVAL = 60.0
 _MAX_EPISODES = 10_000
+#: Subjects that get a line at once, in one second: an attack from everywhere must not fill the disk.
+MAX_FIRST_LINES = 100
 
 
 @dataclass(slots=True)
@@ -38,6 +40,7 @@ class RefusalLog:
         self._interval = interval
         self._episodes: OrderedDict[tuple[str, str], Episode] = OrderedDict()
         self._ended: deque[Episode] = deque(maxlen=_MAX_EPISODES)
+        self._second, self._begun = 0, 0
         self._lock = Lock()
 
     def note(self, kind: str, subject: str) -> tuple[Episode, int]:
@@ -47,13 +50,26 @@ class RefusalLog:
             episode = self._episodes.get((kind, subject))
             if episode is None:
                 episode = self._begin(kind, subject, now)
+            else:
+                self._episodes.move_to_end((kind, subject))
             episode.unreported += 1
             episode.total += 1
             if now < episode.next_line:
                 return episode, 0
+            if episode.total == 1 and not self._may_begin(now):
+                episode.next_line = now + self._interval
+                return episode, 0
             due, episode.unreported = episode.unreported, 0
             episode.next_line = now + self._interval
             return episode, due
+
+    def _may_begin(self, now: float) -> bool:
+        """The first lines of a second are bounded: the rest of its subjects get theirs an interval later."""
+        second = int(now)
+        if second != self._second:
+            self._second, self._begun = second, 0
+        self._begun += 1
+        return self._begun <= MAX_FIRST_LINES
 
     def _begin(self, kind: str, subject: str, now: float) -> Episode:
         episode = self._episodes[kind, subject] = Episode(subject, kind, next_line=now)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
@@ -37,7 +37,13 @@ def _custom_response() -> Callable[[HttpRequest, Refusal], HttpResponse] | None:
     return import_string(given) if isinstance(given, str) else given
 
 
-def refuse(request: HttpRequest, refusal: Refusal, episode: Episode) -> HttpResponse:
+@until_settings_change
+def _broken() -> list[bool]:
+    """Whether the project's own answer has failed since the settings were read."""
+    return []
+
+
+def refuse(request: HttpRequest, refusal: Refusal, episode: Episode) -> HttpResponseBase:
     """The answer to a refused request: the project's own, a page for browsers, or JSON."""
     response = _own(request, refusal) or _standard(request, refusal, episode)
     # Django would log each one: a flood must not become a line a request.
@@ -45,12 +51,20 @@ def refuse(request: HttpRequest, refusal: Refusal, episode: Episode) -> HttpResp
     return response
 
 
-def _own(request: HttpRequest, refusal: Refusal) -> HttpResponse | None:
+def _own(request: HttpRequest, refusal: Refusal) -> HttpResponseBase | None:
+    broken = _broken()
+    if broken:
+        return None
     try:
         custom = _custom_response()
-        return custom(request, refusal) if custom else None
+        response = custom(request, refusal) if custom else None
+        if response is None or isinstance(response, HttpResponseBase):
+            return response
+        raise TypeError(f"it returned {type(response).__name__}, not an HttpResponse")
     except Exception:
-        report_failure("SECGUARD['BLOCKED_RESPONSE'] raised; the standard answer is sent instead")
+        # Said once: a flood of refusals must not become one of tracebacks.
+        broken.append(True)
+        report_failure("SECGUARD['BLOCKED_RESPONSE'] is not used any more, since it failed")
         return None
 
 

@@ -7,6 +7,7 @@ and is resumed with what came of them, so that the sync and the async driver run
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from binascii import b2a_base64
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -116,6 +117,7 @@ class Target(NamedTuple):
     key: bytes
     panel: Panel
     entries: bytes
+    forgiven: bytes = b""  # the part of the entries by which a success knows its own failures
 
 
 @dataclass(slots=True)
@@ -125,6 +127,8 @@ class Findings:
     counts: dict[str, int] = field(default_factory=dict)
     open: set[str] = field(default_factory=set)
     opened: list[Threat] = field(default_factory=list)
+    #: Threats that were open and that this event keeps open.
+    continued: list[Threat] = field(default_factory=list)
 
     def predicts_threat(self, rules: Mapping[str, Rule]) -> bool:
         """Would a failure open a threat, for all that is known?"""
@@ -137,11 +141,13 @@ class Attempt:
 
     observation: Observation
     targets: list[Target]
-    id: bytes = field(default_factory=lambda: random.randbytes(ID_SIZE))  # noqa: S311 - no secret
+    #: From the system: a project that seeds ``random`` must not make two attempts look like one.
+    id: bytes = field(default_factory=lambda: os.urandom(ID_SIZE))
     state: str = "new"  # → reserved | refused → failed | passed | unknown
     findings: Findings = field(default_factory=Findings)
     retry_after: int = 0  # seconds
     owner: object = None  # the backend that reserved it
+    link_source: bytes = b""  # the digest of the name that is to be linked
     alias: str | None = None  # what the log shows instead of the account
 
     @property
@@ -213,13 +219,12 @@ class Detector:
         for feed in self._feeds.get(event_type, ()):
             subject = _subject(feed.kind, who)
             if subject:
-                entries = b"".join(stream + self._value(part, who) for stream, part in feed.streams)
-                found.append(self._target(feed.kind, subject, entries, who.enforce))
+                pieces = [stream + self._value(part, who) for stream, part in feed.streams]
+                target = self._target(feed.kind, subject, b"".join(pieces), who.enforce)
+                # The first piece is the partner's. Without a value it would match everybody who has none.
+                own = feed.kind == "pair" or not pieces[0].endswith(NO_VALUE)
+                found.append(target._replace(forgiven=pieces[0] if own else b""))
         return found
-
-    def subject_target(self, kind: str, subject: str) -> Target:
-        """The record of one subject, to read or to reset."""
-        return self._target(kind, subject, b"", False)
 
     def _target(self, kind: str, subject: str, entries: bytes, enforce: bool) -> Target:
         digest = self._subject_digest(kind, subject)
@@ -354,18 +359,24 @@ class Detector:
         account = attempt.observation.account
         for target in attempt.targets:
             # Without an account there is nothing of one's own to forgive, only the slot to free.
-            ops.append(_op(FORGET, target, attempt.id) if account else Op(FORGET, target.key, target.panel, attempt.id))
+            forgiven = target.forgiven if account else b""
+            ops.append(Op(FORGET, target.key, target.panel, attempt.id, forgiven))
         for other in earlier:
             ops += [Op(FORGET, target.key, target.panel, other.id) for target in other.targets]
         if link and account and link != account:
-            ops += self._link_ops(account, link)
+            ops += self._link_ops(attempt, account, link)
         return ops
 
-    def _link_ops(self, account: str, canonical: str) -> list[Op]:
+    def passed(self, attempt: Attempt, replies: Sequence[Reply]) -> None:
+        """Learn from the replies to ``pass_ops`` whether the account's names are linked now."""
+        if attempt.link_source and replies and replies[-1].status == LINKED:
+            _remember(self._links, attempt.link_source, replies[-1].link)
+
+    def _link_ops(self, attempt: Attempt, account: str, canonical: str) -> list[Op]:
         source, target = self._cached_digest("account", account), self._subject_digest("account", canonical)
         if source == target or self._links.get(source) == target:
             return []
-        _remember(self._links, source, target)
+        attempt.link_source = source
         return [Op(LINK, _key("account", source), self._panel("account", False), payload=target)]
 
     def is_linked(self, account: str) -> bool:
@@ -384,6 +395,12 @@ class Detector:
         yield from self._trip(attempt, READ)  # follows links
         yield Trip([Op(RESET, target.key, target.panel) for target in attempt.targets])
 
+    def records_of(self, who: Observation) -> Attempt:
+        """All records there are of these subjects, whatever events they count: to read or to reset."""
+        kinds = dict.fromkeys(kind for kind, _ in self._panels)
+        subjects = [(kind, _subject(kind, who)) for kind in kinds]
+        return Attempt(who, [self._target(kind, subject, b"", False) for kind, subject in subjects if subject])
+
     def reset_record(self, key: bytes) -> Procedure[None]:
         """Drop one record, known by its key alone."""
         yield Trip([Op(RESET, key, Panel((), lease_ms=self._lease_ms, cap=self._cap))])
@@ -400,13 +417,19 @@ class Detector:
         for name, count, threat in zip(target.panel.names, reply.counts, reply.threats, strict=False):
             if threat:
                 found.open.add(name)
+            rule = self.rules[name]
             if threat == OPENED:
-                found.opened.append(Threat(self.rules[name], target.subject, count, target.key))
+                found.opened.append(Threat(rule, target.subject, count, target.key))
+            elif threat and count >= rule.threshold:
+                found.continued.append(Threat(rule, target.subject, count, target.key))
 
 
 def _parts(siblings: Iterable[Rule], event_type: str, kind: str) -> list[str]:
     """The fields that entries of this type carry on this kind of subject: one stream for each."""
     distinct = {rule.distinct for rule in siblings if event_type in rule.events and rule.distinct}
+    if event_type == _LOGIN:
+        # By its partner (an address's accounts, an account's addresses) a success knows its own failures.
+        return [_PARTNER[kind], *sorted(distinct - {_PARTNER[kind]})]
     return sorted(distinct) or [_PARTNER[kind]]
 
 

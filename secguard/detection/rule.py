@@ -7,13 +7,29 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 
-from secguard.events import Severity, spec_of
+from secguard.events import EventType, Severity, spec_of
 from secguard.exceptions import InvalidRule
 
 #: Entries of one kind that a subject's record holds; counts saturate there.
 RECORD_CAP = 1_000
 #: The longest window, in seconds: a record lives that long in the store.
 MAX_WINDOW = 7 * 24 * 3600
+#: The longest block by rule, in seconds: ten years. For good is what an operator decides.
+MAX_BLOCK = 3650 * 24 * 3600
+#: Events that follow from rules. To count them would let a block extend itself.
+CONSEQUENCES = frozenset(
+    {
+        EventType.ATTEMPT_REFUSED,
+        EventType.REQUEST_BLOCKED,
+        EventType.ADDRESS_BLOCKED,
+        EventType.ADDRESS_UNBLOCKED,
+        EventType.BLOCK_SUPPRESSED,
+        EventType.CLIENT_ADDRESS_UNKNOWN,
+        EventType.MODE_OVERRIDDEN,
+        EventType.DEGRADED,
+        EventType.RECOVERED,
+    }
+)
 SUBJECTS = ("address", "account", "pair", "network", "user")
 #: Subjects that stand for a client address, so that there is something to block.
 BLOCKABLE_SUBJECTS = ("address", "pair", "network")
@@ -60,7 +76,7 @@ class Rule:
         settle(self, "window", self._seconds("window", self.window, MAX_WINDOW))
         settle(self, "window_ms", int(self._seconds("window", self.window, MAX_WINDOW) * 1000))
         if self.block_duration is not None:
-            settle(self, "block_duration", self._seconds("block_duration", self.block_duration, None))
+            settle(self, "block_duration", self._seconds("block_duration", self.block_duration, MAX_BLOCK))
         settle(self, "severity", self._member("severity", Severity, self.severity))
         settle(self, "action", self._member("action", Action, self.action))
         self._check_threshold()
@@ -88,6 +104,8 @@ class Rule:
                 spec_of(event_type)
             except (ValueError, TypeError) as error:
                 raise self._fail(f"events: {error}") from None
+            if event_type in CONSEQUENCES:
+                raise self._fail(f"events: {str(event_type)!r} follows from rules and is counted by none")
         return tuple(dict.fromkeys(str(event_type) for event_type in given))
 
     def _seconds(self, name: str, value: object, most: int | None) -> float:
@@ -97,7 +115,7 @@ class Rule:
         if not seconds >= 1 or seconds == float("inf"):
             raise self._fail(f"{name} is {seconds} s; it must be at least 1 second")
         if most is not None and seconds > most:
-            raise self._fail(f"{name} is {seconds} s; the most is {most} s (7 days), since a record lives that long")
+            raise self._fail(f"{name} is {seconds} s; the most is {most} s ({most // 86_400} days)")
         return seconds
 
     def _member(self, name: str, kind: type[Severity] | type[Action], value: object) -> Severity | Action:

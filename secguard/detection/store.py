@@ -62,7 +62,7 @@ class Op(NamedTuple):
     | abandon | one        | –                     | marks them unknown                                     |
     | read    | –          | –                     | counts, changes nothing                                |
     | reset   | –          | –                     | drops the record                                       |
-    | link    | –          | the target's digest   | makes the record point to another account's            |
+    | link    | –          | the target's digest   | makes an empty record point to another account's       |
 
     ``reserve``, ``fail``, ``forget`` and ``abandon`` are idempotent by id. Counts of a reserve are those
     that hold if the attempt fails; counts of a forget are those before it.

@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.connection import ConnectionProxy
 from django.utils.module_loading import import_string
 
 from secguard.conf import Settings, get_settings
@@ -42,7 +43,9 @@ def choose_store(settings: Settings | None = None) -> Store:
         return _redis_store(_location(config), settings.store_timeout, _connection_options(config))
     if backend in PER_PROCESS_BACKENDS:
         return MemoryStore()
-    return CacheStore(caches[settings.cache_alias])
+    caches[settings.cache_alias]  # what is wrong with it shows now
+    # Not the cache itself: that belongs to the thread that asked first, and not every client may be shared.
+    return CacheStore(ConnectionProxy(caches, settings.cache_alias))
 
 
 def _is_redis(backend: str) -> bool:

@@ -501,9 +501,11 @@ class CacheStore:
         """``known``: the generations and links of all records in question; kept up to date."""
         generation, link = f"{key}:g", f"{key}:k"
         if op.code == LINK:
+            # No cache can say whether a record still counts others' failures: a new generation would forget them,
+            # so they stay where they are, and are not looked at while the link holds.
             known[link] = op.payload.hex()
             self._cache.set(link, known[link], _LINK_SECONDS)
-            return Reply()
+            return Reply(LINKED, link=op.payload)
         page = _Page(self._cache, self._numbers, f"{key}:{known.get(generation, 0)}", op.panel, now, self._slots)
         if op.code == RESET:
             # A record is many keys, which no cache can list: a new generation leaves them to their timeouts.

@@ -247,7 +247,11 @@ class MemoryStore:
             return Reply()
         record = self._records.get(op.key) or Record()
         if op.code == LINK:
-            record, reply = Record(link=op.payload), Reply()
+            # A record that still counts others' failures stays: an attack on this name must not end with a login.
+            record.advance(now, op.panel)
+            if not (record.entries or record.threats):
+                record = Record(link=op.payload)
+            reply = Reply(LINKED, link=record.link) if record.link else Reply()
         elif record.link:
             return Reply(LINKED, link=record.link)
         else:

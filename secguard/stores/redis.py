@@ -118,6 +118,8 @@ class RedisStore:
         self._async_connection_class: Callable[..., Any] = given.pop(
             "async_connection_class", _ASYNC_CLASSES.get(kind, aconnection.Connection)
         )
+        for pool_option in ("max_connections", "timeout"):
+            given.pop(pool_option, None)  # redis-py takes them from a URL, for a pool of its own
         given.update(_NO_INTRODUCTION)
         given.update(
             socket_timeout=timeout,
@@ -132,7 +134,7 @@ class RedisStore:
         self._slice, self._longest = timeout / _SLICES, timeout * _LONGEST_WAIT
         self._pack = _Packer()
         self._idle: deque[tuple[Any, float]] = deque()
-        self._aidle: WeakKeyDictionary[Any, deque[tuple[Any, float]]] = WeakKeyDictionary()
+        self._aidle: dict[Any, deque[tuple[Any, float]]] = {}
         self._pid = os.getpid()
 
     # -- the protocol of a store -------------------------------------------------------------------
@@ -224,22 +226,28 @@ class RedisStore:
             connection, since = self._idle.pop()
         except IndexError:
             return self._connect(self._connection_class(**self._options, retry=Retry(NoBackoff(), 0)))
-        if time.monotonic() - since > _IDLE_SECONDS and _is_stale(connection):
+        if time.monotonic() - since <= _IDLE_SECONDS:
+            return connection
+        if _is_stale(connection):
             connection.disconnect()
             return self._connect(connection)
+        self._slice_time(connection)  # looking at it set the whole time-out again, before redis-py 8
         return connection
 
     def _connect(self, connection: Any) -> Any:
         """Connecting, and what redis-py says at the start, has the whole time-out; each read then a slice."""
         connection.connect()
+        self._slice_time(connection)
+        return connection
+
+    def _slice_time(self, connection: Any) -> None:
         sock: Any = getattr(connection, "_sock", None)
         if hasattr(sock, "settimeout"):
             sock.settimeout(self._slice)
-        return connection
 
     def _forget_connections(self) -> None:
         """After a fork: the sockets belong to the parent, and are only dropped here."""
-        self._idle, self._aidle, self._pid = deque(), WeakKeyDictionary(), os.getpid()
+        self._idle, self._aidle, self._pid = deque(), {}, os.getpid()
 
     # -- the same, awaited -----------------------------------------------------------------------------
 
@@ -282,7 +290,14 @@ class RedisStore:
     def _idle_of_this_loop(self) -> deque[tuple[Any, float]]:
         if self._pid != os.getpid():
             self._forget_connections()
-        return self._aidle.setdefault(asyncio.get_running_loop(), deque())
+        loop = asyncio.get_running_loop()
+        idle = self._aidle.get(loop)
+        if idle is None:
+            # Async views under WSGI have a loop for each request. Their connections hold it: nobody else frees them.
+            for ended in [each for each in list(self._aidle) if each.is_closed()]:
+                self._aidle.pop(ended, None)
+            idle = self._aidle[loop] = deque()
+        return idle
 
     def _new_async_connection(self) -> Any:
         return self._async_connection_class(**self._options, retry=AsyncRetry(NoBackoff(), 0))

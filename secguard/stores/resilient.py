@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from threading import Lock
 
-from secguard.detection.store import REFUSED, RESERVE, Collected, Op, Pending, Reply, Store
+from secguard.detection.store import FORGET, REFUSED, RESERVE, Collected, Op, Pending, Reply, Store
 from secguard.stores.memory import MemoryStore
 
 #: Seconds between two looks at a store that is away: one probe a second and process.
 PROBE_INTERVAL = 1.0
 #: What a login is told while FAIL_MODE is "closed", in milliseconds.
 _CLOSED_RETRY_MS = 5_000
+
+
+#: Slots to give back once the store is there again, at most, and how many with one operation.
+_MAX_OWED, _MAX_OWED_AT_ONCE = 1_000, 50
 
 
 class Breaker:
@@ -97,6 +103,7 @@ class ResilientStore:
         self._fail_mode = fail_mode
         self._local = MemoryStore()
         self._local_operations = 0
+        self._owed: deque[Op] = deque(maxlen=_MAX_OWED)
         self._tokens: dict[str, str | None] = {}
 
     @property
@@ -108,20 +115,22 @@ class ResilientStore:
             return []
         if not self.breaker.may_try():
             return self._locally(ops, now)
+        wanted = self._with_owed(ops) if self._owed else list(ops)
         try:
-            return self.worked(self.primary.execute(ops, now))
+            return self.worked(self.primary.execute(wanted, now))[-len(ops) :]
         except Exception as error:
-            return self.fell_back(error, ops, now)
+            return self.fell_back(error, wanted, now)[-len(ops) :]
 
     async def aexecute(self, ops: Sequence[Op], now: int | None = None) -> list[Reply]:
         if not ops:
             return []
         if not self.breaker.may_try():
             return self._locally(ops, now)
+        wanted = self._with_owed(ops) if self._owed else list(ops)
         try:
-            return self.worked(await self.primary.aexecute(ops, now))
+            return self.worked(await self.primary.aexecute(wanted, now))[-len(ops) :]
         except Exception as error:
-            return self.fell_back(error, ops, now)
+            return self.fell_back(error, wanted, now)[-len(ops) :]
 
     def send(self, ops: Sequence[Op], now: int | None = None) -> Pending:
         if not ops or not self.breaker.may_try():
@@ -168,6 +177,7 @@ class ResilientStore:
     # -- outcomes -------------------------------------------------------------------------------------
 
     def worked(self, replies: list[Reply]) -> list[Reply]:
+        """The store answered. If it had been away, say so."""
         seconds = self.breaker.succeeded()
         if seconds is not None:
             operations, self._local_operations = self._local_operations, 0
@@ -182,10 +192,24 @@ class ResilientStore:
         if self.breaker.failed():
             self.on_degraded(error)
 
+    def _with_owed(self, ops: Sequence[Op]) -> list[Op]:
+        """These operations, after those that the store still has to hear of."""
+        owed: list[Op] = []
+        with suppress(IndexError):
+            while len(owed) < _MAX_OWED_AT_ONCE:
+                owed.append(self._owed.popleft())
+        return [*owed, *ops]
+
     def _locally(self, ops: Sequence[Op], now: int | None) -> list[Reply]:
         self._local_operations += len(ops)
+        # A slot that is not given back would be held for its lease, and then limit like a failure.
+        self._owed.extend(op for op in ops if op.code == FORGET and op.ids)
         if self._fail_mode == "local":
             return self._local.execute(ops, now)
         if self._fail_mode == "closed":
-            return [Reply(REFUSED, _CLOSED_RETRY_MS) if op.code == RESERVE else Reply() for op in ops]
+            return [_refused(op) for op in ops]
         return [Reply() for op in ops]
+
+
+def _refused(op: Op) -> Reply:
+    return Reply(REFUSED, _CLOSED_RETRY_MS) if op.code == RESERVE and op.panel.limiting else Reply()

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from secguard.blocking import refusals
-from secguard.blocking.refusals import INTERVAL, RefusalLog
+from secguard.blocking.refusals import INTERVAL, MAX_FIRST_LINES, RefusalLog
 from secguard.testing import ManualClock
 
 HOST, OTHER = "203.0.113.7", "203.0.113.8"
@@ -106,10 +106,22 @@ def test_at_the_end_of_the_process_everything_is_told(log: RefusalLog) -> None:
     assert log.all_unreported() == []
 
 
-def test_an_attacker_with_many_addresses_fills_no_memory(log: RefusalLog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_attack_from_everywhere_does_not_get_a_line_for_each_address(log: RefusalLog, clock: ManualClock) -> None:
+    told = sum(due(log, 1, f"10.0.{n >> 8}.{n & 255}")[0] for n in range(1_000))
+    assert told == MAX_FIRST_LINES
+    clock.advance(1)
+    assert due(log, 1, "192.0.2.1") == [1]
+    clock.advance(INTERVAL)
+    assert due(log, 1, "10.0.3.200") == [2]  # the first is told with the second
+
+
+def test_an_attacker_with_many_addresses_fills_no_memory(
+    log: RefusalLog, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(refusals, "_MAX_EPISODES", 100)
     for n in range(350):
         due(log, 2, f"10.0.{n >> 8}.{n & 255}")
+        clock.advance(0.1)
     told = rest(log.overdue())
     assert len(told) == 250
     assert set(told.values()) == {1}

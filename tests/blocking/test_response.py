@@ -221,3 +221,24 @@ def test_an_own_answer_that_fails_lets_nobody_through(given: Any, caplog: pytest
 def test_an_own_answer_of_nothing_lets_nobody_through() -> None:
     with override_settings(SECGUARD={"BLOCKED_RESPONSE": no_answer}):
         assert refused("application/json").status_code == 403
+
+
+def no_response(request: HttpRequest, refusal: Refusal) -> str:
+    return "refused"
+
+
+@pytest.mark.parametrize("given", [raising_answer, no_response])
+def test_an_own_answer_that_failed_is_reported_once_and_not_asked_again(
+    given: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with override_settings(SECGUARD={"BLOCKED_RESPONSE": given}):
+        answers = [refused("application/json").status_code for _ in range(50)]
+    assert answers == [403] * 50
+    assert len(caplog.records) == 1
+
+
+def test_an_own_answer_is_asked_again_once_the_settings_change() -> None:
+    with override_settings(SECGUARD={"BLOCKED_RESPONSE": raising_answer}):
+        refused("application/json")
+    with override_settings(SECGUARD={"BLOCKED_RESPONSE": own_answer}):
+        assert refused("application/json").status_code == 418

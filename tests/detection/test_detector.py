@@ -64,7 +64,7 @@ class Site:
         self.succeed(self.attempt(address, account), **more)
 
     def succeed(self, attempt: Attempt, **more: Any) -> None:
-        self.execute(self.detector.pass_ops(attempt, **more))
+        self.detector.passed(attempt, self.execute(self.detector.pass_ops(attempt, **more)))
 
     def counts(self, address: str = "192.0.2.1", account: str = "anna") -> dict[str, int]:
         who = self.detector.attempt(Observation(address=address, account=account))
@@ -307,11 +307,19 @@ def test_another_process_learns_of_a_link_from_the_store(site: Site) -> None:
 
 def test_replies_that_come_late_follow_links_too(site: Site) -> None:
     attempt = site.attempt(account="anna@example.com")
+    site.run(site.detector.reset(site.detector.records_of(Observation(account="anna@example.com"))))
     site.log_in("203.0.113.1", "anna@example.com", link="anna")
     replies = site.execute(site.detector.fail_ops(attempt))
     found = site.run(site.detector.recorded(attempt, replies))
     assert found.counts["account_failures"] == 1
     assert site.counts("203.0.113.1", "anna")["account_failures"] == 1
+
+
+def test_a_name_under_attack_is_not_linked_so_that_a_login_hides_nothing(site: Site) -> None:
+    for address in addresses(4):
+        site.fail(address, "anna@example.com")
+    site.log_in("203.0.113.1", "anna@example.com", link="anna")
+    assert site.counts(account="anna@example.com")["distributed_attack"] == 4
 
 
 def test_linking_an_account_to_itself_is_nothing(site: Site) -> None:

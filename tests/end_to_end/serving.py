@@ -123,7 +123,8 @@ def _listening(served: Served, command: list[str], environment: Mapping[str, str
             stderr=subprocess.STDOUT,
         )
     try:
-        until(lambda: get(port, "/healthz", "192.0.2.254") == 200, "the server answers", process)
+        until(lambda: process.poll() is not None or get(port, "/healthz", "192.0.2.254") == 200, "the server answers")
+        assert process.poll() is None, (served.folder / "server.log").read_text()[-3000:]
         yield port
     finally:
         process.terminate()
@@ -150,16 +151,9 @@ def _ask(port: int, method: str, path: str, body: str | None, headers: dict[str,
             return 0
 
 
-def until(
-    happened: Callable[[], bool],
-    what: str,
-    process: subprocess.Popen[bytes] | None = None,
-    *,
-    seconds: float = START_SECONDS,
-) -> None:
+def until(happened: Callable[[], bool], what: str, *, seconds: float = START_SECONDS) -> None:
     """Ask again until it has happened; the deadline is for what never will."""
     deadline = time.monotonic() + seconds
     while not happened():
-        assert process is None or process.poll() is None, f"the server ended before: {what}"
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.02)

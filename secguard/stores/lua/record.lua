@@ -24,8 +24,11 @@ if op == 'D' then
   return {0, 0}
 end
 if op == 'L' then
+  -- A record that still counts others' failures stays: an attack on this name must not end with a login.
+  local known = redis.call('GET', key)
+  if known and byte(known, 1) ~= LINK then return {0, 0} end
   redis.call('SET', key, char(LINK) .. payload, 'PX', LINK_TTL)
-  return {0, 0}
+  return {3, payload}
 end
 
 if not now then
