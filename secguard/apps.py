@@ -35,13 +35,13 @@ class SecguardConfig(AppConfig):
 
 def attach_handler() -> None:
     """Security events go to standard error as JSON lines, unless the project configured their logger."""
-    from secguard.emit import security_logger
+    from secguard.emit import EventStreamHandler, security_logger
     from secguard.formatters import SecurityJsonFormatter
 
     parent = logging.getLogger("security")
     if security_logger.handlers or security_logger.level or not security_logger.propagate or parent.handlers:
         return
-    handler = logging.StreamHandler()
+    handler = EventStreamHandler()
     handler.setFormatter(SecurityJsonFormatter())
     security_logger.addHandler(handler)
     security_logger.setLevel(logging.INFO)

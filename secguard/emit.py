@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from django.dispatch import Signal
 
@@ -12,6 +12,11 @@ from secguard import signals
 from secguard.events import Event, Origin
 from secguard.failures import report_failure
 from secguard.formatters.text import clean_context, one_line
+
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[TextIO]
+else:
+    _StreamHandler = logging.StreamHandler  # a generic from Python 3.11 only
 
 #: The logger of security events. Configure it in LOGGING like any other.
 security_logger = logging.getLogger("security.events")
@@ -43,6 +48,15 @@ def _write(event: Event) -> None:
         security_logger.name, level, origin.file, origin.line, event.message, (), None, origin.function, extra
     )
     security_logger.handle(record)
+
+
+class EventStreamHandler(_StreamHandler):
+    """The handler that secguard attaches itself: on standard error, and counting what a full disk swallows."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the standard library's name
+        global lost_events
+        lost_events += 1
+        super().handleError(record)
 
 
 def calling_function(depth: int) -> Origin:

@@ -147,9 +147,12 @@ BAD: dict[str, list[Any]] = {
         *(None, [], "brute_force", {"brute_force": 5}, {"no_such_rule": None}, {"new": {"threshold": 3}}),
         *[{"brute_force": {"threshold": bad}} for bad in (0, -1, "5", True, 5.0, None, 1001, NAN)],
         *[{"brute_force": {"window": bad}} for bad in (0, -1, "15m", True, None, NAN, INFINITY, 7 * DAY + 1)],
-        *[{"brute_force": {"events": bad}} for bad in ("", [], "No Type", None, 5, [5])],
+        *[
+            {"brute_force": {"events": bad}}
+            for bad in ("", [], "No Type", None, 5, [5], "attempt_refused", ["degraded"])
+        ],
         *[{"brute_force": {"subject": bad}} for bad in ("ip", None, [], "", "address ")],
-        *[{"brute_force": {"block_duration": bad}} for bad in (0, -5, "1h", True, INFINITY)],
+        *[{"brute_force": {"block_duration": bad}} for bad in (0, -5, "1h", True, INFINITY, 3651 * DAY)],
         *[{"brute_force": {"action": bad}} for bad in ("ban", None, True, [])],
         *[{"brute_force": {"severity": bad}} for bad in ("fatal", None, 50)],
         *[{"brute_force": {"distinct": bad}} for bad in ("", "a b", "address", 5)],
@@ -171,7 +174,7 @@ BAD: dict[str, list[Any]] = {
         ["192.0.2.1/24"],
         {"a": 1},
     ],
-    "EXEMPT_PATHS": ["/healthz", None, ["healthz"], ["/"], [""], [1], {"/a": 1}],
+    "EXEMPT_PATHS": ["/healthz", None, ["healthz"], ["/"], ["//"], [""], [1], {"/a": 1}],
     "BLOCK_DURATION": [*SECONDS_OUT_OF_RANGE, 0, 0.5, 3650 * DAY + 1],
     "BLOCK_STATUS": [200, 404, "403", True, None, 0, -403],
     "BLOCKED_RESPONSE": ["refused", 5, True, [], ""],

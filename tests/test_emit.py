@@ -107,7 +107,7 @@ def test_a_full_log_disk_is_counted(raise_exceptions: bool, monkeypatch: pytest.
     # The standard library's handlers catch their own errors, and with raiseExceptions off say nothing.
     monkeypatch.setattr(logging, "raiseExceptions", raise_exceptions)
     lost = emit.lost_events
-    with handling(logging.StreamHandler(FullDisk())), capture_events() as events:
+    with handling(emit.EventStreamHandler(FullDisk())), capture_events() as events:
         SecurityEvent.log("data_access", username="anna")
     assert events.types == ["data_access"]
     assert emit.lost_events == lost + 1

@@ -539,6 +539,38 @@ def test_a_block_that_is_kept_is_in_force_meanwhile(sync: Synchroniser, clock: M
 
 
 @committing
+def test_a_block_that_cannot_be_a_row_keeps_no_other_out(sync: Synchroniser, caplog: pytest.LogCaptureFixture) -> None:
+    impossible = BlockRequest("203.0.113.99", 1e15)  # ends after the last year there is
+    records.save([BlockRequest(HOST, 60), impossible, BlockRequest(OTHER, 60)])
+    assert sorted(Block.objects.values_list("network", flat=True)) == [HOST, OTHER]
+    assert (len(sync.unsaved), sync.lost_rows) == (0, 1)
+    assert "203.0.113.99" in "".join(record.getMessage() for record in caplog.records if record.name == "secguard")
+
+
+@committing
+@pytest.mark.parametrize("ends", ["committed", "rolled back"])
+def test_a_block_raised_in_a_transaction_outlives_it_however_it_ends(
+    ends: str, sync: Synchroniser, clock: ManualClock
+) -> None:
+    def work() -> None:
+        with transaction.atomic():
+            fail(5)
+            assert is_blocked()
+            assert not Block.objects.exists()
+            if ends == "rolled back":
+                raise LookupError
+
+    if ends == "committed":
+        work()
+    else:
+        with pytest.raises(LookupError):
+            work()
+        assert is_blocked()
+        later(clock, sync)
+    assert Block.objects.get().network == HOST
+
+
+@committing
 def test_what_is_kept_is_bounded_and_what_is_lost_is_said(
     sync: Synchroniser, clock: ManualClock, events: CapturedEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,12 +12,12 @@ import pytest
 import redis
 from django.db import DatabaseError
 
-from secguard.detection.store import FAIL, GRANTED, READ, REFUSED, RESERVE, Op, Pending, Reply
+from secguard.detection.store import FAIL, FORGET, GRANTED, READ, REFUSED, RESERVE, Op, Pending, Reply
 from secguard.exceptions import StoreError
 from secguard.stores import MemoryStore, RedisStore, ResilientStore
 from secguard.stores.resilient import PROBE_INTERVAL, Breaker
 from secguard.testing import ManualClock
-from tests.stores.drive import ANNA, GUESSES, KEY, LOGIN, NOW, hang_up, number, panel
+from tests.stores.drive import ANNA, GUESSES, KEY, LOGIN, NOW, TALLY, hang_up, number, panel
 
 if TYPE_CHECKING:
     from tests.conftest import RestartableServer
@@ -293,6 +293,26 @@ def test_what_was_counted_here_is_not_added_afterwards() -> None:
     guard.primary.error = None
     guard.clock.advance(PROBE_INTERVAL)
     assert guard.count() == 1
+
+
+@every_way
+def test_a_slot_that_could_not_be_given_back_is_given_back_later(way: Way) -> None:
+    guard = Guard()
+    for n in range(3):
+        guard.do(RESERVE, first=n)
+    guard.primary.error = redis.ConnectionError()
+    (reply,) = way(guard.store, [Op(FORGET, KEY, PANEL, number(0) + number(1))])
+    assert reply.status == GRANTED
+    guard.primary.error = None
+    guard.clock.advance(PROBE_INTERVAL)
+    assert [reply.status for reply in guard.do(RESERVE, RESERVE, first=8)] == [GRANTED, GRANTED]
+
+
+@every_way
+def test_closed_refuses_only_what_could_be_limited(way: Way) -> None:
+    guard = Guard("closed")
+    guard.primary.error = redis.ConnectionError()
+    assert way(guard.store, [Op(RESERVE, KEY, panel(TALLY), number(1), LOGIN + ANNA)]) == [Reply()]
 
 
 def test_what_is_counted_here_is_bounded() -> None:
