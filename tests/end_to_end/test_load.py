@@ -179,26 +179,29 @@ def test_on_an_event_loop_exactly_as_many_as_the_limit_are_checked(served: Serve
     assert sorted(answers) == [200] * LIMIT + [403] * (BURST - LIMIT)
 
 
+PROCESSES, ATTEMPTS = 8, 300  # of each process; a multiple of ADDRESSES and of ACCOUNTS
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory, database: Path, store: str) -> Served:
+    """Eight processes of four threads have failed to log in, in monitor mode."""
+    served = Served(tmp_path_factory.mktemp("crowd"), database, store)
+    environment = served.environment({"MODE": "monitor"}, hasher="django.contrib.auth.hashers.MD5PasswordHasher")
+    command = [sys.executable, "-m", "tests.end_to_end.flood", str(ATTEMPTS)]
+    with redis.Redis.from_url(store) as client:
+        client.flushall()
+    processes = [subprocess.Popen(command, cwd=ROOT, env=environment) for _ in range(PROCESSES)]
+    assert [process.wait(120) for process in processes] == [0] * PROCESSES
+    return served
+
+
 class TestACrowdOfProcesses:
-    PROCESSES, ATTEMPTS = 8, 300  # of each process; a multiple of ADDRESSES and of ACCOUNTS
-
-    @pytest.fixture(scope="class")
-    def crowd(self, tmp_path_factory: pytest.TempPathFactory, database: Path, store: str) -> Served:
-        served = Served(tmp_path_factory.mktemp("crowd"), database, store)
-        environment = served.environment({"MODE": "monitor"}, hasher="django.contrib.auth.hashers.MD5PasswordHasher")
-        command = [sys.executable, "-m", "tests.end_to_end.flood", str(self.ATTEMPTS)]
-        with redis.Redis.from_url(store) as client:
-            client.flushall()
-        processes = [subprocess.Popen(command, cwd=ROOT, env=environment) for _ in range(self.PROCESSES)]
-        assert [process.wait(120) for process in processes] == [0] * self.PROCESSES
-        return served
-
     @pytest.fixture(autouse=True)
     def _see_the_same_counters(self, crowd: Served, store: str, settings: Any) -> None:
         settings.SECGUARD = {"REDIS_URL": store, "HMAC_KEY": HMAC_KEY, **BEHIND_US}
 
     def test_loses_and_doubles_no_failure_and_no_threat(self, crowd: Served) -> None:
-        total = self.PROCESSES * self.ATTEMPTS
+        total = PROCESSES * ATTEMPTS
         addresses = [f"198.51.100.{number}" for number in range(ADDRESSES)]
         counts = [security_event_logger.get_failed_login_count(address) for address in addresses]
         assert counts == [total // ADDRESSES] * ADDRESSES
