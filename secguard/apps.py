@@ -45,3 +45,5 @@ def attach_handler() -> None:
     handler.setFormatter(SecurityJsonFormatter())
     security_logger.addHandler(handler)
     security_logger.setLevel(logging.INFO)
+    # One event is one line: handlers of the root logger would write each a second time.
+    security_logger.propagate = not logging.getLogger().handlers

@@ -344,6 +344,8 @@ def _known(ip_address: str | None) -> ClientAddress | None:
 
 def _member(kind: type[_Member], value: object) -> _Member | None:
     """The member of that value, or None: what a caller got wrong must not cost the event."""
+    if value is None:
+        return None
     try:
         return kind(value)
     except ValueError:

@@ -67,6 +67,7 @@ class SecurityGuardMiddleware:
             finally:
                 if context.attempts or context.pending or context.rows:
                     _finish(context)
+                context.finished = True
         finally:
             unbind(token)
         return _answer(context, response)
@@ -152,7 +153,10 @@ def _finish(context: RequestContext) -> None:
     """The view's transaction has ended: settle, and save what was decided."""
     try:
         pipeline = get_event_logger().pipeline
-        pipeline.run(pipeline.finish(context))
+        if context.pending:
+            pipeline.collect(context)
+        if context.open_attempt():
+            pipeline.run(pipeline.finish(context))
         if context.rows:
             save(context.rows)
     except Exception:

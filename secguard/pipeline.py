@@ -149,17 +149,20 @@ class Pipeline:
             get_store().execute(self.detector.pass_ops(attempt))
         return findings
 
-    def finish(self, context: RequestContext) -> Procedure[None]:
-        """Settle what is unsettled at the end of a request, and follow up what opened meanwhile."""
+    def collect(self, context: RequestContext) -> None:
+        """Read the replies that the request did not wait for, and follow up what opened meanwhile."""
         pending, context.pending = context.pending, []
         for write, attempt in pending:
             replies = write.collect()
-            if attempt.state == "failed":
-                findings = yield from self.detector.recorded(attempt, replies)
+            if attempt.state != "failed":
+                self.detector.passed(attempt, replies)
+            elif any(reply.status or any(reply.threats) for reply in replies):
+                findings = self.run(self.detector.recorded(attempt, replies))
                 self.follow_up(findings.opened, context, context.address, attempt.alias)
                 self.keep_up(findings.continued, context, context.address)
-            else:
-                self.detector.passed(attempt, replies)
+
+    def finish(self, context: RequestContext) -> Procedure[None]:
+        """Settle what is unsettled at the end of a request."""
         context.finished = True
         in_flight = [attempt for attempt in context.attempts if attempt.in_flight]
         if in_flight and _was_authenticated(context):

@@ -67,6 +67,13 @@ def deaf_receiver() -> Iterator[None]:
     signals.event_logged.disconnect(hear)
 
 
+@pytest.fixture
+def async_receiver() -> Iterator[None]:
+    signals.event_logged.connect(hear_later)
+    yield
+    signals.event_logged.disconnect(hear_later)
+
+
 # -- handlers that raise ---------------------------------------------------------------------------------------
 
 
@@ -143,6 +150,17 @@ def test_a_receiver_that_raises_is_reported_and_the_others_hear_the_event(caplog
 @override_settings(ROOT_URLCONF=__name__)
 def test_a_request_is_served_although_a_receiver_raises() -> None:
     assert Client().get("/vain/").status_code == 200
+
+
+async def hear_later(event: Event, **kwargs: Any) -> None:
+    """A receiver that has to be awaited."""
+
+
+@pytest.mark.usefixtures("async_receiver")
+async def test_receivers_that_cannot_be_called_from_an_event_loop_hurt_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    SecurityEvent.log("data_access", username="anna")
+    (trouble,) = troubles(caplog)
+    assert "event loop" in trouble.getMessage()
 
 
 # -- the logger, as projects configure it ----------------------------------------------------------------------

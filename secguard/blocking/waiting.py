@@ -152,8 +152,8 @@ def server_threads() -> int | None:
     """How many threads serve requests in this process, if the server tells.
 
     uWSGI and mod_wsgi say so themselves. gunicorn's threaded workers and asgiref run requests in a
-    ThreadPoolExecutor, of which the current thread knows the size. waitress names its threads. Others (runserver) do not
-    tell: set RESERVE_MAX_WAITERS there.
+    ThreadPoolExecutor, of which the current thread knows the size. waitress names its threads. Others
+    (runserver) do not tell: set RESERVE_MAX_WAITERS there.
     """
     uwsgi = sys.modules.get("uwsgi")
     if uwsgi is not None:

@@ -220,15 +220,15 @@ class Detector:
             subject = _subject(feed.kind, who)
             if subject:
                 pieces = [stream + self._value(part, who) for stream, part in feed.streams]
-                target = self._target(feed.kind, subject, b"".join(pieces), who.enforce)
-                # The first piece is the partner's. Without a value it would match everybody who has none.
-                own = feed.kind == "pair" or not pieces[0].endswith(NO_VALUE)
-                found.append(target._replace(forgiven=pieces[0] if own else b""))
+                found.append(self._target(feed.kind, subject, pieces, who.enforce))
         return found
 
-    def _target(self, kind: str, subject: str, entries: bytes, enforce: bool) -> Target:
-        digest = self._subject_digest(kind, subject)
-        return Target(kind, subject, _key(kind, digest), self._panel(kind, enforce), entries)
+    def _target(self, kind: str, subject: str, pieces: list[bytes], enforce: bool) -> Target:
+        # The first piece is the partner's. Without a value it would match everybody who has none.
+        forgiven = pieces[0] if pieces and (kind == "pair" or not pieces[0].endswith(NO_VALUE)) else b""
+        entries = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        key = _key(kind, self._subject_digest(kind, subject))
+        return Target(kind, subject, key, self._panel(kind, enforce), entries, forgiven)
 
     def _panel(self, kind: str, enforce: bool) -> Panel:
         panel = self._panels.get((kind, enforce and kind in BLOCKABLE_SUBJECTS))
@@ -399,7 +399,7 @@ class Detector:
         """All records there are of these subjects, whatever events they count: to read or to reset."""
         kinds = dict.fromkeys(kind for kind, _ in self._panels)
         subjects = [(kind, _subject(kind, who)) for kind in kinds]
-        return Attempt(who, [self._target(kind, subject, b"", False) for kind, subject in subjects if subject])
+        return Attempt(who, [self._target(kind, subject, [], False) for kind, subject in subjects if subject])
 
     def reset_record(self, key: bytes) -> Procedure[None]:
         """Drop one record, known by its key alone."""
