@@ -64,9 +64,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with redis_protocol_server(folder) as (url, described):
-            print(
-                f"Python {platform.python_version()}, Django {version('Django')}, redis-py {version('redis')}, {described}."
-            )
+            versions = ", ".join(f"{name} {version(name)}" for name in ("Django", "redis", "hiredis"))
+            print(f"Python {platform.python_version()}, {versions}, {described}.")
             bare, guarded = Worker("bare", url, folder), Worker("secguard", url, folder)
             try:
                 guarded.ask("block")
