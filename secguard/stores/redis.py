@@ -194,6 +194,8 @@ _SERVER_ERRORS: dict[str, type[redis.RedisError]] = {
 
 def _server_error(text: str) -> redis.RedisError:
     """The exception that redis-py has for what the server answered."""
+    if "unauthenticated" in text:  # how a server without our password takes a long command
+        return errors.AuthenticationError(f"NOAUTH {text}")
     return _SERVER_ERRORS.get(text.partition(" ")[0], ResponseError)(text)
 
 
