@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import islice
 from socket import AF_INET, inet_ntop, inet_pton
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from secguard.network.ranges import Address, NetworkSet, unmapped
 
@@ -64,8 +63,7 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 _NETWORK_PREFIX = {4: 24, 6: 48}
 
 
-@dataclass(frozen=True, slots=True)
-class ClientAddress:
+class ClientAddress(NamedTuple):
     """One client, as far as it is known; made by ``ClientAddressResolver`` and ``unknown``.
 
     ``text``            the address in canonical form, ``"192.0.2.1"`` or ``"2001:db8::1"``: no port, brackets

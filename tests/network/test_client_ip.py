@@ -1,7 +1,6 @@
 """Nothing that an untrusted party wrote ever becomes the client's address."""
 
 import copy
-import dataclasses
 import threading
 from ipaddress import ip_address, ip_network
 
@@ -198,7 +197,7 @@ def test_allowlisting_one_ipv6_address_does_not_exempt_its_neighbours():
 def test_a_client_cannot_be_changed():
     client = ClientAddressResolver().resolve(CLIENT, no_look_up)
 
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         client.exempt = True
 
 
