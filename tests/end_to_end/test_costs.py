@@ -143,7 +143,9 @@ class TestTheCosts:
             visitor.post("log_out/")
         assert costs.trips == 0
 
-    def test_a_block_costs_three_queries(self, visitor: Visitor, measured: Measured, events: CapturedEvents) -> None:
+    def test_a_block_costs_one_row_and_at_most_four_queries(
+        self, visitor: Visitor, measured: Measured, events: CapturedEvents
+    ) -> None:
         visitor.guess(4)
         ours = [query for query in queries_of(measured, visitor.guess) if '"auth_user"' not in query]
         assert [event.type for event in events][-1] == "address_blocked"

@@ -89,6 +89,16 @@ if #payload == 10 and (op == 'R' and raw == '' or op == 'F' and #raw == 24 and b
   if reply then return reply end
 end
 
+-- And that it passed: nothing is left.
+if op == 'X' and #raw == 24 and byte(raw, 1) == 0 and sub(raw, 8, 8) == 'R' and sub(raw, 19) == ids then
+  redis.call('DEL', key)
+  local reply = {0, 0}
+  for _ = 8, #ARGV, 6 do
+    reply[#reply + 1], reply[#reply + 2] = 0, 0
+  end
+  return reply
+end
+
 local threats, times, states, streams, values, owners, size = {}, {}, {}, {}, {}, {}, 0
 -- What a clock that stepped back makes us correct must be kept, even by a read: corrected anew each time, it
 -- would never grow old.
