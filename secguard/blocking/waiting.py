@@ -21,7 +21,7 @@ ASYNC_WAITERS = 256
 #: Seconds for which one too many stands at the door, if the limit is our own guess at what the server can spare.
 #: (Measured: gunicorn gave one worker of 30 threads 34 of 50 parallel logins; refused at once, 7 honest users
 #: of 50 did not get in. A place falls free every few hundred milliseconds.)
-DOOR_SECONDS = 1.0
+DOOR_SECONDS = 3.0
 
 
 class WaitingRoom:
