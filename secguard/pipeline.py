@@ -163,7 +163,6 @@ class Pipeline:
 
     def finish(self, context: RequestContext) -> Procedure[None]:
         """Settle what is unsettled at the end of a request."""
-        context.finished = True
         in_flight = [attempt for attempt in context.attempts if attempt.in_flight]
         if in_flight and _was_authenticated(context):
             # HTTP Basic and the like: authenticate() succeeded, and nobody called login().
