@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth.backends import ModelBackend
@@ -31,11 +31,19 @@ if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.http import HttpRequest
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 #: What Django's own backend for a server's REMOTE_USER is called with: nothing to guess there.
 _NO_SECRET = frozenset({"remote_user"})
 #: The guarded backend whose check is under way in a coroutine. BaseBackend.aauthenticate comes back to
 #: ``self.authenticate``, which would take it for another guess.
 _checking: ContextVar[object] = ContextVar("secguard_checking", default=None)
+
+
+def _with_signature(function: F) -> F:
+    """Keep the signature with the function: Django asks for it in each login, and making it costs 30 µs."""
+    function.__signature__ = signature(function)  # type: ignore[attr-defined]
+    return function
 
 
 class AttemptRefused(PermissionDenied):
@@ -48,11 +56,13 @@ class SecurityGuardBackend:
     It has no more than this on purpose: with ``get_user`` Django's ``force_login`` would pick it.
     """
 
-    def authenticate(self, request: HttpRequest | None, **credentials: Any) -> None:
-        _reserve(request, credentials, type(self))
+    @staticmethod
+    @_with_signature
+    def authenticate(request: HttpRequest | None, **credentials: Any) -> None:
+        _reserve(request, credentials, SecurityGuardBackend)
 
     async def aauthenticate(self, request: HttpRequest | None, **credentials: Any) -> None:
-        await _areserve(request, credentials, type(self))
+        await _areserve(request, credentials, SecurityGuardBackend)
 
 
 class GuardedBackendMixin:
@@ -137,18 +147,18 @@ def _begin(
     if request is None:
         renew_orphan()
     context = context_for(request)
-    identifier = identifier_in(credentials)
-    if _reserved_by_another(context, identifier, owner):
+    account = normalize_identifier(identifier_in(credentials))
+    if context.attempts and _reserved_by_another(context, account, owner):
         return None
     pipeline = get_event_logger().pipeline
-    attempt, procedure = pipeline.begin(context, identifier)
+    attempt, procedure = pipeline.begin(context, account)
     attempt.owner = owner
     return pipeline, attempt, procedure
 
 
-def _reserved_by_another(context: RequestContext, identifier: object, owner: type) -> bool:
+def _reserved_by_another(context: RequestContext, account: str | None, owner: type) -> bool:
     """Two guarded backends in one authenticate() make one attempt; the same one again is another guess."""
-    attempt = context.open_attempt(normalize_identifier(identifier))
+    attempt = context.open_attempt(account)
     return attempt is not None and attempt.owner is not owner
 
 

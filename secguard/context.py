@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.handlers.asgi import ASGIRequest
 
 from secguard.conf import get_settings, until_settings_change
+from secguard.formatters.text import clean_text
 from secguard.network import UNKNOWN, ClientAddress, ClientAddressResolver
 
 if TYPE_CHECKING:
@@ -82,14 +83,15 @@ class RequestContext:
         return {"path": self.request.path, "user_agent": self.request.META.get("HTTP_USER_AGENT", "")}
 
     def describe(self, address: ClientAddress) -> dict[str, Any]:
-        """What every event's line says of its request. The path comes without its query: it may hold secrets."""
+        """What every event's line says of its request, sanitised. The path comes without its query, which may
+        hold secrets."""
         found: dict[str, Any] = {"ip_address": address.text or None}
         request = self.request
         if request is not None and request.META:
-            found["user_agent"] = request.META.get("HTTP_USER_AGENT", "")
+            found["user_agent"] = clean_text(request.META.get("HTTP_USER_AGENT", ""))
             found["request_id"] = self.request_id
-            found["path"] = request.path
-            found["method"] = request.method
+            found["path"] = clean_text(request.path, 512)
+            found["method"] = clean_text(request.method)
         return found
 
     def open_attempt(self, account: str | None = None) -> Attempt | None:

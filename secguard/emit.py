@@ -28,25 +28,26 @@ lost_events = 0
 def emit(event: Event) -> None:
     """Write the event's line and tell the receivers of ``event_logged``."""
     global lost_events
-    event.context = clean_context(event.context)
+    if not event.is_clean:
+        event.context, event.is_clean = clean_context(event.context), True
     event.message = one_line(event.message)
     try:
         _write(event)
     except Exception:
         lost_events += 1
         report_failure("a handler of the logger %r raised; the event %s is lost", security_logger.name, event.type)
-    send(signals.event_logged, event=event)
+    if signals.event_logged.receivers:
+        send(signals.event_logged, event=event)
 
 
 def _write(event: Event) -> None:
     level = event.severity.level
     if not security_logger.isEnabledFor(level):
         return
-    origin = event.origin or calling_function(3)  # whoever called emit()
-    extra = {"context": event.context, "context_is_clean": True}
-    record = security_logger.makeRecord(
-        security_logger.name, level, origin.file, origin.line, event.message, (), None, origin.function, extra
-    )
+    file, line, function = event.origin or calling_function(3)  # whoever called emit()
+    record = security_logger.makeRecord(security_logger.name, level, file, line, event.message, (), None, function)
+    record.context = event.context
+    record.context_is_clean = True
     security_logger.handle(record)
 
 

@@ -158,7 +158,10 @@ class Origin(NamedTuple):
 
 @dataclass(slots=True)
 class Event:
-    """One thing that happened. ``context`` is what the log line shows, in that order."""
+    """One thing that happened. ``context`` is what the log line shows, in that order.
+
+    ``is_clean``: whoever made the context has sanitised it already.
+    """
 
     type: str
     message: str
@@ -166,3 +169,4 @@ class Event:
     category: Category
     context: dict[str, Any] = field(default_factory=dict)
     origin: Origin | None = None
+    is_clean: bool = False

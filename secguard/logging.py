@@ -20,7 +20,7 @@ from secguard.detection.rule import BLOCKABLE_SUBJECTS
 from secguard.emit import security_logger
 from secguard.events import VOCABULARY, Category, Event, EventType, Severity, new_event_id, spec_of
 from secguard.failures import report_failure
-from secguard.formatters.text import clean_text
+from secguard.formatters.text import clean, clean_context, clean_text
 from secguard.network import ClientAddress, unknown
 from secguard.pipeline import Pipeline
 
@@ -186,7 +186,7 @@ class SecurityEventLogger:
         Frees the reservation at once. For doors that know better than Django's signals; logs nothing.
         """
         if get_settings().mode != "off":
-            who = self._who("", {"request": request, **names_of(user)})
+            who = self._who(self.pipeline, "", {"request": request, **names_of(user)})
             self._settle_passed(who, _canonical(names_of(user)))
 
     # -- questions ---------------------------------------------------------------------------------------
@@ -223,59 +223,61 @@ class SecurityEventLogger:
         literal: bool = False,
     ) -> Event:
         origin = emit.calling_function(2)
+        is_on, pipeline = get_settings().mode != "off", self.pipeline
         severity = details.pop("severity", severity)
-        who = self._who(event_type, details)
-        link = _canonical(who.names) if event_type == EventType.LOGIN_SUCCESS else None
-        findings = self._count(event_type, who, link)
+        who = self._who(pipeline, event_type, details)
+        findings = self._count(pipeline, event_type, who) if is_on else Findings()
         spec = spec_of(event_type)
         category = _member(Category, details.pop("category", None)) or spec.category
-        grade = _member(Severity, severity) or self._severity(event_type, spec.severity, findings)
+        grade = _member(Severity, severity) or _severity(event_type, spec.severity, findings, pipeline.detector.rules)
         head = {"event_type": str(event_type), "category": category.value, "severity": grade.value}
         # The head comes first and wins: no detail can make an event look like another one.
-        context = head | self._context(event_type, who, details, findings) | head
+        context = {**head, **_context(event_type, who, details, findings, pipeline.detector.rules), **head}
         text = message if literal else message.format(who.label)
-        event = Event(str(event_type), text, grade, category, context, origin)
-        if get_settings().mode == "off":
-            return event
-        emit.emit(event)
-        self.pipeline.follow_up(findings.opened, who.context, who.address, who.alias)
-        self.pipeline.keep_up(findings.continued, who.context, who.address)
+        event = Event(str(event_type), text, grade, category, context, origin, is_clean=True)
+        if is_on:
+            emit.emit(event)
+            if findings.opened:
+                pipeline.follow_up(findings.opened, who.context, who.address, who.alias)
+            if findings.continued:
+                pipeline.keep_up(findings.continued, who.context, who.address)
         return event
 
-    def _count(self, event_type: str, who: _Who, link: str | None) -> Findings:
-        if get_settings().mode == "off":
-            return Findings()
+    def _count(self, pipeline: Pipeline, event_type: str, who: _Who) -> Findings:
         if event_type == EventType.LOGIN_FAILED:
-            return self.pipeline.failed(who.context, who.observation, who.alias)
+            return pipeline.failed(who.context, who.observation, who.alias)
         if event_type == EventType.LOGIN_SUCCESS:
             who.context.authenticated = True
-            findings = self._settle_passed(who, link)
-            counted = self.pipeline.counted(event_type, who.observation)
+            findings = self._settle_passed(who, _canonical(who.names))
+            counted = pipeline.counted(event_type, who.observation)
             findings.opened, findings.continued = counted.opened, counted.continued
             findings.open |= counted.open
             return findings
-        return self.pipeline.counted(event_type, who.observation)
+        return pipeline.counted(event_type, who.observation)
 
     def _settle_passed(self, who: _Who, link: str | None) -> Findings:
         given = (normalize_identifier(who.names.get(name)) for name in ("username", "email"))
         names = [name for name in given if name]
         return self.pipeline.passed(who.context, who.observation, self._usable_link(who, link), names)
 
-    def _who(self, event_type: str, details: dict[str, Any]) -> _Who:
+    def _who(self, pipeline: Pipeline, event_type: str, details: dict[str, Any]) -> _Who:
         context = context_for(details.pop("request", None))
         given = details.pop("ip_address", None)
         address = context.address if given is None else _address(given)
-        names = {name: details.pop(name, None) for name in ("user_id", "email", "username")}
-        names = {name: value for name, value in names.items() if value is not None}
-        account = normalize_identifier(_identifier(names))
+        names = {}
+        for name in ("user_id", "email", "username"):
+            value = details.pop(name, None)
+            if value is not None:
+                names[name] = value
+        account = _account(names)
         user = clean_text(names["user_id"]) if "user_id" in names else None
         alias = self._alias(account, names) if event_type == EventType.LOGIN_FAILED else None
-        observation = self.pipeline.observe(context, address, account, user, details)
+        observation = pipeline.observe(context, address, account, user, details)
         return _Who(context, address, observation, names, alias)
 
     def _alias(self, account: str | None, names: dict[str, Any]) -> str | None:
         """What stands in the log for an account that does not exist, if its name shall not."""
-        if not account or get_settings().unknown_account_names != "digest" or _account_exists(_identifier(names)):
+        if get_settings().unknown_account_names != "digest" or not account or _account_exists(_identifier(names)):
             return None
         names.pop("email", None)
         names["username"] = alias = "account:" + self.pipeline.detector.digest("account", account).hex()[:16]
@@ -295,38 +297,50 @@ class SecurityEventLogger:
             return link
         return None
 
-    def _severity(self, event_type: str, default: Severity, findings: Findings) -> Severity:
-        rules = self.pipeline.detector.rules
-        if event_type == EventType.LOGIN_FAILED:
-            on_address = any(rules[name].subject in BLOCKABLE_SUBJECTS for name in findings.open)
-            return Severity.ERROR if on_address else default
-        if event_type == EventType.LOGIN_SUCCESS:
-            close = any(count * 2 >= rules[name].threshold for name, count in findings.counts.items())
-            return Severity.WARNING if close else default
-        return default
 
-    def _context(self, event_type: str, who: _Who, details: Mapping[str, Any], findings: Findings) -> dict[str, Any]:
-        described = who.context.describe(who.address)
-        names = {name: clean_text(value) if name != "user_id" else value for name, value in who.names.items()}
-        if "username" in names and "@" in names["username"] and "email" not in names:
-            names["email"] = names.pop("username")
-        context: dict[str, Any] = {**names, "ip_address": described.pop("ip_address")}
-        context["user_agent"] = details.get("user_agent") or described.get("user_agent", "")
-        described.pop("user_agent", None)
-        context.update(details)
-        if event_type in _LOGIN_TYPES:
-            for rule, key in _COUNTS.items():
-                if rule in self.pipeline.detector.rules:
-                    context[key] = findings.counts.get(rule, 0)
-        context["is_suspicious"] = bool(findings.open)
-        context["event_id"] = new_event_id()
-        return {**context, **described}
+def _severity(event_type: str, default: Severity, findings: Findings, rules: Mapping[str, Rule]) -> Severity:
+    if event_type == EventType.LOGIN_FAILED:
+        on_address = any(rules[name].subject in BLOCKABLE_SUBJECTS for name in findings.open)
+        return Severity.ERROR if on_address else default
+    if event_type == EventType.LOGIN_SUCCESS:
+        close = any(count * 2 >= rules[name].threshold for name, count in findings.counts.items())
+        return Severity.WARNING if close else default
+    return default
+
+
+def _context(
+    event_type: str, who: _Who, details: Mapping[str, Any], findings: Findings, rules: Mapping[str, Rule]
+) -> dict[str, Any]:
+    context: dict[str, Any] = {}
+    for name, value in who.names.items():
+        context[name] = clean_text(value) if name != "user_id" else clean(value)
+    if "@" in context.get("username", "") and "email" not in context:
+        context["email"] = context.pop("username")
+    described = who.context.describe(who.address)
+    context["ip_address"] = described.pop("ip_address")
+    given = clean_context(details)
+    user_agent = described.pop("user_agent", "")
+    context["user_agent"] = given.pop("user_agent", "") or user_agent
+    context.update(given)
+    if event_type in _LOGIN_TYPES:
+        for rule, key in _COUNTS.items():
+            if rule in rules:
+                context[key] = findings.counts.get(rule, 0)
+    context["is_suspicious"] = bool(findings.open)
+    context["event_id"] = new_event_id()
+    context.update(described)
+    return context
 
 
 def _identifier(names: Mapping[str, Any]) -> Any:
     """The mail address, else the user name; nothing but text and numbers can be one."""
     given = [names.get("email"), names.get("username")]
     return next((value for value in given if normalize_identifier(value) is not None), None)
+
+
+def _account(names: Mapping[str, Any]) -> str | None:
+    """The account's identifier, normalised."""
+    return normalize_identifier(names.get("email")) or normalize_identifier(names.get("username"))
 
 
 def _canonical(details: Mapping[str, Any]) -> str | None:

@@ -17,8 +17,8 @@ from secguard.blocking.replica import FOREVER, BlockEntry, Replica
 from secguard.blocking.waiting import WaitingRoom
 from secguard.conf import MODE_VARIABLE, get_settings, until_settings_change
 from secguard.context import RequestContext, current
-from secguard.detection import Detector, Observation, Rule, Threat, normalize_identifier
-from secguard.detection.detector import Attempt, Findings, Procedure, Trip, Turn
+from secguard.detection import Detector, Observation, Rule, Threat
+from secguard.detection.detector import Attempt, Findings, Pause, Procedure, Trip, Turn
 from secguard.detection.store import Op
 from secguard.events import Event, EventType, new_event_id, spec_of
 from secguard.formatters.text import clean_text
@@ -68,9 +68,9 @@ class Pipeline:
 
     # -- attempts ----------------------------------------------------------------------------------------
 
-    def begin(self, context: RequestContext, identifier: object) -> tuple[Attempt, Procedure[None]]:
+    def begin(self, context: RequestContext, account: str | None) -> tuple[Attempt, Procedure[None]]:
         """A new guess in this request, and the procedure that reserves a slot for it."""
-        attempt = self.detector.attempt(self.observe(context, context.address, normalize_identifier(identifier)))
+        attempt = self.detector.attempt(self.observe(context, context.address, account))
         return attempt, self._begin(context, attempt)
 
     def observe(
@@ -83,17 +83,18 @@ class Pipeline:
     ) -> Observation:
         """Whom an event concerns, as far as the rules want to know."""
         return Observation(
-            address=address.subject,
-            network=address.network if self._wants_network else "",
-            account=account,
-            user=user,
-            fields=_counted_fields({**context.fields(), **(fields or {})}) if self._wants_fields else {},
-            enforce=get_settings().enforces and not address.exempt,
+            address.subject,
+            address.network if self._wants_network else "",
+            account,
+            user,
+            _counted_fields({**context.fields(), **(fields or {})}) if self._wants_fields else {},
+            get_settings().enforces and not address.exempt,
         )
 
     def _begin(self, context: RequestContext, attempt: Attempt) -> Procedure[None]:
-        # An earlier guess of the request that nobody settled: unknown from here on.
-        yield from self._abandon([each for each in context.attempts if each.in_flight])
+        if context.attempts:
+            # An earlier guess of the request that nobody settled: unknown from here on.
+            yield from self._abandon([each for each in context.attempts if each.in_flight])
         yield from self.detector.reserve(attempt)
         context.attempts.append(attempt)
         if attempt.state == "refused":
@@ -143,7 +144,7 @@ class Pipeline:
         address that somebody put into his profile may be the one he is guessing at."""
         if not (who.address and names):
             return Findings()
-        attempt = self.detector.attempt(replace(who, account=names[0]))
+        attempt = self.detector.attempt(who._replace(account=names[0]))
         findings = self.run(self.detector.read(attempt))
         if any(findings.counts.values()):
             get_store().execute(self.detector.pass_ops(attempt))
@@ -244,11 +245,11 @@ class Pipeline:
             try:
                 while True:
                     step = procedure.send(answer)
-                    if isinstance(step, Trip):
+                    if type(step) is Trip:
                         answer = store.execute(step.ops)
-                    elif isinstance(step, Turn):
+                    elif type(step) is Turn:
                         answer = stay.take_turn(step.key)
-                    elif answer := stay.may_pause(step.queuing):
+                    elif type(step) is Pause and (answer := stay.may_pause(step.queuing)):
                         time.sleep(step.seconds)
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]
@@ -260,11 +261,11 @@ class Pipeline:
             try:
                 while True:
                     step = procedure.send(answer)
-                    if isinstance(step, Trip):
+                    if type(step) is Trip:
                         answer = await store.aexecute(step.ops)
-                    elif isinstance(step, Turn):
+                    elif type(step) is Turn:
                         answer = stay.take_turn(step.key)
-                    elif answer := stay.may_pause(step.queuing):
+                    elif type(step) is Pause and (answer := stay.may_pause(step.queuing)):
                         await asyncio.sleep(step.seconds)
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]

@@ -40,19 +40,15 @@ class WaitingRoom:
 
     def stay(self, seconds: float) -> Stay:
         """One attempt's stay, on a thread that it holds. ``seconds``: RESERVE_WAIT."""
-        return Stay(self, self._thread_limit, seconds, holds_event_loop=runs_event_loop)
+        return Stay(self, seconds)
 
     def astay(self, seconds: float) -> Stay:
         """The same for a coroutine."""
-        return Stay(self, self._coroutine_limit, seconds, holds_event_loop=lambda: False)
+        return CoroutineStay(self, seconds)
 
-    def _thread_limit(self) -> int:
-        return waiters_for_threads(server_threads()) if self._limit is None else self._limit
-
-    def _coroutine_limit(self) -> int:
-        return ASYNC_WAITERS if self._limit is None else self._limit
-
-    def enter(self, limit: int) -> bool:
+    def enter(self, found: Callable[[], int]) -> bool:
+        """``found``: how many may wait, if the settings do not say."""
+        limit = found() if self._limit is None else self._limit
         with self._lock:
             if self._waiting >= limit:
                 return False
@@ -78,22 +74,10 @@ class WaitingRoom:
 class Stay:
     """One attempt in the waiting room, until it leaves the ``with`` block."""
 
-    __slots__ = (
-        "_deadline",
-        "_entered",
-        "_holds_event_loop",
-        "_limit",
-        "_room",
-        "_seconds",
-        "_turn",
-        "is_queuing",
-    )
+    __slots__ = ("_deadline", "_entered", "_room", "_seconds", "_turn", "is_queuing")
 
-    def __init__(
-        self, room: WaitingRoom, limit: Callable[[], int], seconds: float, holds_event_loop: Callable[[], bool]
-    ) -> None:
-        self._room, self._limit, self._seconds = room, limit, seconds
-        self._holds_event_loop = holds_event_loop  # all others would stand still while this one waits
+    def __init__(self, room: WaitingRoom, seconds: float) -> None:
+        self._room, self._seconds = room, seconds
         self._deadline: float | None = None
         self._entered = False
         self._turn: bytes | None = None
@@ -111,13 +95,13 @@ class Stay:
         now = self._room.clock()
         if self._deadline is None:
             self._deadline = now + self._seconds
-        if now >= self._deadline or self._holds_event_loop():
+        if now >= self._deadline or self.holds_event_loop():
             return False
         if not queuing:
             return True
         self.is_queuing = True
         if not self._entered:
-            self._entered = self._room.enter(self._limit())
+            self._entered = self._room.enter(self.places)
         return self._entered or now < self._deadline - self._seconds + self._room.door_seconds
 
     def __enter__(self) -> Stay:
@@ -128,6 +112,25 @@ class Stay:
             self._room.end_turn(self._turn)
         if self._entered:
             self._room.leave()
+
+    def holds_event_loop(self) -> bool:
+        """Would all others stand still while this one waits?"""
+        return runs_event_loop()
+
+    def places(self) -> int:
+        return waiters_for_threads(server_threads())
+
+
+class CoroutineStay(Stay):
+    """The same for a coroutine, which holds no thread."""
+
+    __slots__ = ()
+
+    def holds_event_loop(self) -> bool:
+        return False
+
+    def places(self) -> int:
+        return ASYNC_WAITERS
 
 
 def runs_event_loop() -> bool:

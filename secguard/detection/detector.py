@@ -12,6 +12,7 @@ import random
 from binascii import b2a_base64
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from secguard.detection.identity import NO_VALUE, VALUE_SIZE, keyed_digest
@@ -20,6 +21,7 @@ from secguard.detection.store import (
     ABANDON,
     FAIL,
     FORGET,
+    GRANTED,
     ID_SIZE,
     LINK,
     LINKED,
@@ -79,8 +81,7 @@ Procedure = Generator[Trip | Turn | Pause, Any, T]
 TAKEN, ASKING, QUEUING = "taken", "asking", "queuing"
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """Whom an event concerns. Everything is optional; what is unknown is counted nowhere.
 
     ``address``: the canonical address, an IPv6 one as its /64. ``network``: its /24 or /48.
@@ -92,7 +93,7 @@ class Observation:
     network: str = ""
     account: str | None = None
     user: str | None = None
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = MappingProxyType({})
     enforce: bool = True
 
 
@@ -160,6 +161,7 @@ class _Feed(NamedTuple):
 
     kind: str
     streams: tuple[tuple[bytes, str], ...]  # (stream, the field whose value the entry carries)
+    panels: tuple[Panel, Panel]  # for those whom limits may not refuse, and for all others
 
 
 class Detector:
@@ -185,12 +187,13 @@ class Detector:
         kinds = dict.fromkeys(rule.subject for rule in self.rules.values())
         for kind in kinds:
             mine = [rule for rule in self.rules.values() if rule.subject == kind]
-            for event_type in dict.fromkeys(event for rule in mine for event in rule.events):
-                streams = tuple((self._stream(event_type, part), part) for part in _parts(mine, event_type, kind))
-                self._feeds.setdefault(event_type, []).append(_Feed(kind, streams))
             for limiting in (False, True):
                 watches = [self._watch(rule, mine, limiting) for rule in mine]
                 self._panels[kind, limiting] = Panel(watches, lease_ms=self._lease_ms, cap=self._cap)
+            panels = self._panels[kind, False], self._panels[kind, kind in BLOCKABLE_SUBJECTS]
+            for event_type in dict.fromkeys(event for rule in mine for event in rule.events):
+                streams = tuple((self._stream(event_type, part), part) for part in _parts(mine, event_type, kind))
+                self._feeds.setdefault(event_type, []).append(_Feed(kind, streams, panels))
 
     def _watch(self, rule: Rule, siblings: list[Rule], limiting: bool) -> Watch:
         parts = [(event, rule.distinct or _parts(siblings, event, rule.subject)[0]) for event in rule.events]
@@ -216,26 +219,22 @@ class Detector:
     def targets(self, event_type: str, who: Observation) -> list[Target]:
         """The records that an event of this type is written to."""
         found = []
-        for feed in self._feeds.get(event_type, ()):
-            subject = _subject(feed.kind, who)
+        for kind, streams, panels in self._feeds.get(event_type, ()):
+            subject = _subject(kind, who)
             if subject:
-                pieces = [stream + self._value(part, who) for stream, part in feed.streams]
-                found.append(self._target(feed.kind, subject, pieces, who.enforce))
+                # The first piece is the partner's. Without a value it would match everybody who has none.
+                stream, part = streams[0]
+                entries = forgiven = stream + self._value(part, who)
+                if forgiven.endswith(NO_VALUE) and kind != "pair":
+                    forgiven = b""
+                for stream, part in streams[1:]:
+                    entries += stream + self._value(part, who)
+                key = _key(kind, self._subject_digest(kind, subject))
+                found.append(Target(kind, subject, key, panels[who.enforce], entries, forgiven))
         return found
 
-    def _target(self, kind: str, subject: str, pieces: list[bytes], enforce: bool) -> Target:
-        # The first piece is the partner's. Without a value it would match everybody who has none.
-        forgiven = pieces[0] if pieces and (kind == "pair" or not pieces[0].endswith(NO_VALUE)) else b""
-        entries = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        key = _key(kind, self._subject_digest(kind, subject))
-        return Target(kind, subject, key, self._panel(kind, enforce), entries, forgiven)
-
-    def _panel(self, kind: str, enforce: bool) -> Panel:
-        panel = self._panels.get((kind, enforce and kind in BLOCKABLE_SUBJECTS))
-        return panel or Panel((), lease_ms=self._lease_ms, cap=self._cap)
-
     def _subject_digest(self, kind: str, subject: str) -> bytes:
-        digest = self._cached_digest(kind, subject)
+        digest = self._digests.get((kind, subject)) or self._cached_digest(kind, subject)
         return self._links.get(digest, digest) if kind == "account" else digest
 
     def _cached_digest(self, kind: str, value: str) -> bytes:
@@ -251,7 +250,11 @@ class Detector:
             return self._subject_digest(part, who.account)[:VALUE_SIZE] if who.account else NO_VALUE
         if part in ("address", "network", "user"):
             value = getattr(who, part)
-            return self._cached_digest(part, value)[:VALUE_SIZE] if value else NO_VALUE
+            return (
+                (self._digests.get((part, value)) or self._cached_digest(part, value))[:VALUE_SIZE]
+                if value
+                else NO_VALUE
+            )
         value = who.fields.get(part) if part else None
         return NO_VALUE if value is None else self.digest(part, str(value))[:VALUE_SIZE]
 
@@ -261,36 +264,52 @@ class Detector:
         return Attempt(who, self.targets(_LOGIN, who))
 
     def reserve(self, attempt: Attempt) -> Procedure[None]:
-        """Take a slot under every limit, waiting while others might free one. Sets ``attempt.state``."""
-        if (yield from self._take_turn(attempt)):
-            yield from self._ask_until_clear(attempt)
-        else:
-            attempt.state = "refused"
+        """Take a slot under every limit, waiting while others might free one. Sets ``attempt.state``.
 
-    def _take_turn(self, attempt: Attempt) -> Procedure[bool]:
-        """One at a time asks about a limit: a hundred guesses at once must not become a hundred questions at
-        once, which make a store look dead, nor ten each while they wait."""
-        key = next((target.key for target in attempt.targets if _is_limiting(target)), None)
-        if key is None:
-            return True
+        One at a time asks about a limit: a hundred guesses at once must not become a hundred questions at
+        once, which make a store look dead, nor ten each while they wait.
+        """
+        targets = attempt.targets
+        for target in targets:
+            if target.panel.limiting:
+                answer = yield Turn(target.key)
+                if answer != TAKEN and not (yield from self._wait_for_turn(target.key, answer)):
+                    attempt.state = "refused"
+                    return
+                break
+        replies: list[Reply] = []
+        if targets:
+            replies = yield Trip(
+                [Op(RESERVE, target.key, target.panel, attempt.id, target.entries) for target in targets]
+            )
+        for reply in replies:
+            if reply.status != GRANTED:
+                yield from self._ask_until_clear(attempt, replies)
+                return
+        attempt.findings = self.findings(targets, replies)
+        attempt.state = "reserved"
+
+    def _wait_for_turn(self, key: bytes, answer: str) -> Procedure[bool]:
         pause = _FIRST_LOOK
-        while (answer := (yield Turn(key))) != TAKEN:
+        while answer != TAKEN:
             if not (yield Pause(_jittered(pause), answer == QUEUING)):
-                return bool(answer == ASKING)  # who cannot wait a moment (an event loop) asks beside the other
+                return answer == ASKING  # who cannot wait a moment (an event loop) asks beside the other
             pause = min(pause * 2, _LONGEST_LOOK)
+            answer = yield Turn(key)
         return True
 
-    def _ask_until_clear(self, attempt: Attempt) -> Procedure[None]:
+    def _ask_until_clear(self, attempt: Attempt, replies: list[Reply]) -> Procedure[None]:
+        """``replies``: to the first question."""
         wanted, pause = list(range(len(attempt.targets))), _FIRST_PAUSE
+        replies = yield from self._follow_links(attempt, RESERVE, wanted, replies)
         while True:
-            replies = yield from self._trip(attempt, RESERVE, wanted)
             self._note(attempt, wanted, replies)
             closed = [at for at, reply in zip(wanted, replies, strict=True) if reply.status in (WAIT, REFUSED)]
             if not closed:
                 attempt.state = "reserved"
                 return
             # Nobody waits for one slot while holding another. A record without a limit has no slots.
-            scarce = [at for at in wanted if at not in closed and _is_limiting(attempt.targets[at])]
+            scarce = [at for at in wanted if at not in closed and attempt.targets[at].panel.limiting]
             yield from self._give_back(attempt, scarce)
             wanted = sorted(closed + scarce)
             refused = any(reply.status == REFUSED for reply in replies)
@@ -300,6 +319,7 @@ class Detector:
                 attempt.state = "refused"
                 return
             pause = min(pause * 1.5, _LONGEST_PAUSE)
+            replies = yield from self._trip(attempt, RESERVE, wanted)
 
     def _note(self, attempt: Attempt, which: list[int], replies: list[Reply]) -> None:
         found = self.findings([attempt.targets[at] for at in which], replies)
@@ -347,7 +367,9 @@ class Detector:
         return [_op(FAIL, target, attempt.id) for target in attempt.targets]
 
     def abandon_ops(self, attempt: Attempt) -> list[Op]:
-        return [Op(ABANDON, target.key, target.panel, attempt.id) for target in attempt.targets]
+        # Only where something is limited anything is held.
+        held = [target for target in attempt.targets if target.panel.limiting]
+        return [Op(ABANDON, target.key, target.panel, attempt.id) for target in held]
 
     def pass_ops(self, attempt: Attempt, earlier: Sequence[Attempt] = (), link: str | None = None) -> list[Op]:
         """Free the slot and forgive the account's failures from this address, never another account's.
@@ -374,10 +396,10 @@ class Detector:
 
     def _link_ops(self, attempt: Attempt, account: str, canonical: str) -> list[Op]:
         source, target = self._cached_digest("account", account), self._subject_digest("account", canonical)
-        if source == target or self._links.get(source) == target:
+        if source == target or self._links.get(source) == target or ("account", False) not in self._panels:
             return []
         attempt.link_source = source
-        return [Op(LINK, _key("account", source), self._panel("account", False), payload=target)]
+        return [Op(LINK, _key("account", source), self._panels["account", False], payload=target)]
 
     def is_linked(self, account: str) -> bool:
         """Is this identifier known to be another name of an account?"""
@@ -399,7 +421,12 @@ class Detector:
         """All records there are of these subjects, whatever events they count: to read or to reset."""
         kinds = dict.fromkeys(kind for kind, _ in self._panels)
         subjects = [(kind, _subject(kind, who)) for kind in kinds]
-        return Attempt(who, [self._target(kind, subject, [], False) for kind, subject in subjects if subject])
+        found = [
+            Target(kind, subject, _key(kind, self._subject_digest(kind, subject)), self._panels[kind, False], b"")
+            for kind, subject in subjects
+            if subject
+        ]
+        return Attempt(who, found)
 
     def reset_record(self, key: bytes) -> Procedure[None]:
         """Drop one record, known by its key alone."""
@@ -440,23 +467,15 @@ def _subject(kind: str, who: Observation) -> str:
 
 
 def _key(kind: str, digest: bytes) -> bytes:
-    return b"sg:%b:%b" % (_LETTERS[kind], _base64(digest))
+    return _PREFIXES[kind] + b2a_base64(digest)[:-3]  # 16 bytes: 22 characters, then "==" and the line's end
 
 
-_LETTERS = {"address": b"a", "account": b"u", "pair": b"p", "network": b"n", "user": b"i"}
-
-
-def _base64(digest: bytes) -> bytes:
-    return b2a_base64(digest, newline=False).rstrip(b"=")
+_PREFIXES = {"address": b"sg:a:", "account": b"sg:u:", "pair": b"sg:p:", "network": b"sg:n:", "user": b"sg:i:"}
 
 
 def _jittered(seconds: float) -> float:
     """What came together must not come back together."""
     return seconds * random.uniform(0.5, 1.5)  # noqa: S311
-
-
-def _is_limiting(target: Target) -> bool:
-    return target.panel.limiting
 
 
 def _op(code: bytes, target: Target, ids: bytes) -> Op:

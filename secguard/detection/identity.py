@@ -46,10 +46,13 @@ def keyed_digest(key: bytes) -> Callable[..., bytes]:
     parts looks like another one.
     """
     secret = key if len(key) <= hashlib.blake2b.MAX_KEY_SIZE else hashlib.sha512(key).digest()
+    keyed = hashlib.blake2b(key=secret, digest_size=DIGEST_SIZE)
 
     def digest(*parts: str) -> bytes:
-        encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
-        message = b"".join(b"%d:%b" % (len(part), part) for part in encoded)
-        return hashlib.blake2b(message, key=secret, digest_size=DIGEST_SIZE).digest()
+        mac = keyed.copy()
+        for part in parts:
+            encoded = part.encode("utf-8", "surrogatepass")
+            mac.update(b"%d:%b" % (len(encoded), encoded))
+        return mac.digest()
 
     return digest

@@ -8,7 +8,7 @@ atomically; a store executes the operations of one call in one trip and in order
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 #: States of an entry. IN_FLIGHT counts as unknown once its lease has ended.
 IN_FLIGHT, FAILED, UNKNOWN = b"R", b"F", b"U"
@@ -36,11 +36,11 @@ class Panel:
     """The rules that one kind of subject is under, and the limits of its records.
 
     ``lease_ms``: how long a reservation may be in flight. ``cap``: entries kept of one stream.
-    ``horizon_ms``: after how long an entry serves no rule any more. Compared by identity, so that a
-    store can keep what it prepares for a panel.
+    ``horizon_ms``: after how long an entry serves no rule any more. ``prepared``: what a store
+    keeps with it.
     """
 
-    __slots__ = ("__weakref__", "cap", "horizon_ms", "lease_ms", "limiting", "names", "watches")
+    __slots__ = ("cap", "horizon_ms", "lease_ms", "limiting", "names", "prepared", "watches")
 
     def __init__(self, watches: Sequence[Watch], *, lease_ms: int, cap: int) -> None:
         self.watches = tuple(watches)
@@ -48,6 +48,7 @@ class Panel:
         self.limiting = any(watch.limiting for watch in watches)
         self.lease_ms = lease_ms
         self.cap = cap
+        self.prepared: Any = None
         self.horizon_ms = max((watch.window_ms for watch in watches), default=lease_ms)
 
 
@@ -56,7 +57,8 @@ class Op(NamedTuple):
 
     | code    | ids        | payload               | does                                                   |
     |---------|------------|-----------------------|--------------------------------------------------------|
-    | reserve | one        | entries (stream+value)| adds the entries in flight, unless a limit forbids     |
+    | reserve | one        | entries (stream+value)| adds the entries in flight, if a limit allows; where   |
+    |         |            |                       | no rule limits it adds nothing                         |
     | fail    | one        | entries               | marks them failed (adds them if they are gone), opens  |
     | forget  | any number | entries               | drops these ids, and what is settled and looks alike   |
     | abandon | one        | –                     | marks them unknown                                     |

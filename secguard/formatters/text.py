@@ -82,8 +82,13 @@ def clean_context(context: Mapping[str, object]) -> dict[str, JSONValue]:
     walk = _Walk()
     result: dict[str, JSONValue] = {}
     for raw, value in items:
-        key, secret, limit = _key(raw)
-        result[key] = REDACTED if secret else walk.clean(value, limit)
+        key, secret, limit = _described(raw) if type(raw) is str and len(raw) <= MAX_KEY_SEARCH else _key(raw)
+        if secret:
+            value = REDACTED
+        # What nearly every value is, without a call: this runs for each value of each event.
+        elif type(value) is not str or len(value) > limit or not value.isascii() or "?" in value:
+            value = walk.clean(value, limit)
+        result[key] = value
     if truncated:
         result["truncated"] = True
     return result

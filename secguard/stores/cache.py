@@ -288,7 +288,9 @@ class _Page:
         return Reply(status, wait, tuple(counts), tuple(states))
 
     def reserve(self, op: Op) -> Reply:
-        status, wait = (GRANTED, 0) if not self._is_new(op) else self._take_slots(op)
+        # Where nothing is limited there are no slots: only the failure will be written.
+        is_taken = self._panel.limiting and self._is_new(op)
+        status, wait = self._take_slots(op) if is_taken else (GRANTED, 0)
         return self._reply(op.payload, 1, status, wait)
 
     def _is_new(self, op: Op) -> bool:

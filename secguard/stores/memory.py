@@ -74,10 +74,6 @@ class Record:
             if len(alike) > op.panel.cap:
                 self.entries.remove(alike[0])
 
-    def is_full(self, op: Op) -> bool:
-        streams = [entry.stream for entry in self.entries]
-        return any(streams.count(stream) >= op.panel.cap for stream, _ in _pieces(op.payload))
-
     def owned(self, owner: bytes) -> list[Entry]:
         return [entry for entry in self.entries if entry.owner == owner]
 
@@ -128,10 +124,8 @@ def reserve(record: Record, op: Op, now: int) -> Reply:
             status, retry_after = max(status, answer), max(retry_after, wait)
     counts = tuple(0 if value is None else _count_if_failed(record, watch, value, now) for watch, value in mine)
     threats = tuple(record.threat(watch) for watch in op.panel.watches)
-    # Where nothing is limited what is in flight counts for nothing, and what another record refuses is taken
-    # back: neither may push a failure out of a full record.
-    limits = any(watch.limiting for watch in op.panel.watches)
-    if status == GRANTED and not known and (limits or not record.is_full(op)):
+    # Where nothing is limited what is in flight counts for nothing: only its failure will be written.
+    if status == GRANTED and not known and op.panel.limiting:
         record.append(op, IN_FLIGHT, now)
     return Reply(status, retry_after, counts, threats)
 

@@ -1,4 +1,4 @@
-"""Exact counters in Redis or Valkey: one Lua script for one record, the records of a call in one trip."""
+"""Exact counters in Redis or Valkey: one Lua script, called once for all records that an attempt touches."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from inspect import signature
 from pathlib import Path
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, NamedTuple
 
 import redis
 from redis import exceptions as errors
@@ -23,7 +22,21 @@ from redis.connection import parse_url
 from redis.exceptions import NoScriptError, ResponseError
 from redis.retry import Retry
 
-from secguard.detection.store import LINKED, Collected, Op, Panel, Pending, Reply
+from secguard.detection.identity import NO_VALUE, VALUE_SIZE
+from secguard.detection.store import (
+    CLOSED,
+    FAIL,
+    FORGET,
+    GRANTED,
+    LINKED,
+    RESERVE,
+    STREAM_SIZE,
+    Collected,
+    Op,
+    Panel,
+    Pending,
+    Reply,
+)
 
 try:
     import hiredis
@@ -33,6 +46,7 @@ except ImportError:  # an optional part of redis-py
 _SOURCE = (Path(__file__).parent / "lua" / "record.lua").read_bytes()
 #: The name under which a server knows the script. No secret: SHA-1 is the protocol's.
 _SHA = hashlib.sha1(_SOURCE, usedforsecurity=False).hexdigest().encode()
+_PIECE = STREAM_SIZE + VALUE_SIZE
 #: A connection that lay idle longer is looked at before use: the server may have closed it.
 _IDLE_SECONDS = 1.0
 _MAX_IDLE = 64
@@ -54,54 +68,120 @@ def _command(*parts: bytes) -> bytes:
     return b"*%d\r\n" % len(parts) + b"".join(map(_bulk, parts))
 
 
-class _Packer:
-    """Writes operations as the protocol's bytes. What does not change for a panel is written once."""
-
-    def __init__(self) -> None:
-        self._frames: WeakKeyDictionary[Panel, tuple[bytes, bytes]] = WeakKeyDictionary()
-
-    def __call__(self, ops: Sequence[Op], now: int | None, *, command: bytes = b"EVALSHA") -> bytes:
-        moment = b"$0\r\n\r\n" if now is None else _bulk(b"%d" % now)
-        out: list[bytes] = []
-        for code, key, panel, ids, payload in ops:
-            head, tail = self._frames.get(panel) or self._frame(panel)
-            if command != b"EVALSHA":
-                head = head.replace(_bulk(b"EVALSHA") + _bulk(_SHA), _bulk(command) + _bulk(_SOURCE))
-            out.append(
-                b"%b$%d\r\n%b\r\n$1\r\n%b\r\n%b$%d\r\n%b\r\n$%d\r\n%b\r\n%b"
-                % (head, len(key), key, code, moment, len(ids), ids, len(payload), payload, tail)
-            )
-        return b"".join(out)
-
-    def _frame(self, panel: Panel) -> tuple[bytes, bytes]:
-        limits = [b"%d" % number for number in (panel.lease_ms, panel.cap, panel.horizon_ms)]
-        for watch in panel.watches:
-            limits += (watch.rule.encode(), watch.streams, b"%d" % watch.distinct)
-            limits += (b"%d" % watch.window_ms, b"%d" % watch.threshold, b"%d" % watch.limiting)
-        head = b"*%d\r\n" % (8 + len(limits)) + b"".join(map(_bulk, (b"EVALSHA", _SHA, b"1")))
-        frame = self._frames[panel] = (head, b"".join(map(_bulk, limits)))
-        return frame
+_EVALSHA = _bulk(b"EVALSHA") + _bulk(_SHA)
+_EVAL = _bulk(b"EVAL") + _bulk(_SOURCE)
 
 
-def _reply(raw: Any) -> Reply:
-    """Raises what the server answered, if it is an error."""
-    if isinstance(raw, Exception):
-        raise raw
+def _pack(calls: Sequence[Sequence[Op]], now: int | None, *, source: bool = False) -> bytes:
+    """Calls of the script. ``source``: send the script itself, for a server that forgot it."""
+    moment = b"$0\r\n\r\n" if now is None else _bulk(b"%d" % now)
+    script = _EVAL if source else _EVALSHA
+    return b"".join([_pack_call(ops, moment, script) for ops in calls])
+
+
+def _pack_call(ops: Sequence[Op], moment: bytes, script: bytes) -> bytes:
+    keys, arguments = [], []
+    for code, key, panel, ids, payload in ops:
+        prepared = panel.prepared or _prepare(panel)
+        if prepared.is_plain and len(payload) <= _PIECE:
+            code = prepared.short_codes.get(code, code)
+        keys.append(b"$%d\r\n%b\r\n" % (len(key), key))
+        arguments.append(
+            b"$1\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n%b" % (code, len(ids), ids, len(payload), payload, prepared.packed)
+        )
+    number = len(ops)
+    head = b"*%d\r\n%b%b" % (4 + 5 * number, script, _bulk(b"%d" % number))
+    return b"".join((head, *keys, moment, *arguments))
+
+
+class _Prepared(NamedTuple):
+    """What does not change for a panel."""
+
+    packed: bytes
+    #: Each rule counts one kind of entry, and none trips at once: the script may take its short way.
+    is_plain: bool
+    short_codes: dict[bytes, bytes]
+    #: The replies to a first attempt, by its stream and whether it has a value.
+    first: dict[tuple[bytes, bool], Reply]
+
+
+def _prepare(panel: Panel) -> _Prepared:
+    watches = panel.watches
+    shortest = min((watch.window_ms for watch in watches), default=panel.horizon_ms)
+    parts = [_number(panel.horizon_ms), _number(shortest), _number(panel.lease_ms), _number(panel.cap)]
+    parts.append(bytes((panel.limiting, len(watches))))
+    for watch in watches:
+        name = watch.rule.encode()
+        parts += (bytes((len(watch.streams) // STREAM_SIZE,)), watch.streams)
+        parts += (bytes((watch.distinct + 2 * watch.limiting,)), _number(watch.window_ms), _number(watch.threshold))
+        parts += (bytes((len(name),)), name)
+    is_plain = all(len(watch.streams) == STREAM_SIZE and watch.threshold > 1 for watch in watches)
+    codes = {RESERVE: b"r" if panel.limiting else b"s", FAIL: b"f", FORGET: b"x"}
+    prepared = _Prepared(_bulk(b"".join(parts)), is_plain, codes, {})
+    panel.prepared = prepared
+    return prepared
+
+
+def _first(op: Op) -> Reply:
+    """The reply to an operation on a record that held nothing before."""
+    replies, watches = op.panel.prepared.first, op.panel.watches
+    if op.code == FORGET:
+        stream, has_value = b"", False
+    else:
+        stream, has_value = op.payload[:STREAM_SIZE], op.payload[STREAM_SIZE:] != NO_VALUE
+    reply: Reply | None = replies.get((stream, has_value))
+    if reply is None:
+        counts = (int(watch.streams == stream and (has_value or not watch.distinct)) for watch in watches)
+        reply = replies[stream, has_value] = Reply(GRANTED, 0, tuple(counts), (CLOSED,) * len(watches))
+    return reply
+
+
+def _number(value: int) -> bytes:
+    return value.to_bytes(6, "big")
+
+
+def _reply(op: Op, raw: Any) -> Reply:
+    if raw == 1:
+        return _first(op)
     if raw[0] == LINKED:
         return Reply(LINKED, link=raw[1])
     return Reply(raw[0], raw[1], tuple(raw[2::2]), tuple(raw[3::2]))
 
 
+def _replies(calls: Sequence[Sequence[Op]], answers: list[Any]) -> list[Reply]:
+    """Raises what the server answered, if it is an error."""
+    replies = []
+    for ops, answer in zip(calls, answers, strict=True):
+        if isinstance(answer, Exception):
+            raise answer
+        for op, raw in zip(ops, answer, strict=True):
+            replies.append(_reply(op, raw))
+    return replies
+
+
+def _unknown_scripts(answers: list[Any]) -> list[int]:
+    """The server restarted or its scripts were flushed: what it did not know it did not execute."""
+    return [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+
+
+def _is_cross_slot(answer: Any) -> bool:
+    return isinstance(answer, ResponseError) and "CROSSSLOT" in str(answer)
+
+
+def _ops_of(calls: Sequence[Sequence[Op]]) -> list[Op]:
+    return [op for call in calls for op in call]
+
+
 class _Pending:
-    """Operations whose replies have not been read yet, and the connection they will arrive on."""
+    """Calls whose replies have not been read yet, and the connection they will arrive on."""
 
-    __slots__ = ("_connection", "_now", "_ops", "_store")
+    __slots__ = ("_calls", "_now", "_store", "_wire")
 
-    def __init__(self, store: RedisStore, connection: Any, ops: Sequence[Op], now: int | None) -> None:
-        self._store, self._connection, self._ops, self._now = store, connection, ops, now
+    def __init__(self, store: RedisStore, wire: _Wire, calls: list[Sequence[Op]], now: int | None) -> None:
+        self._store, self._wire, self._calls, self._now = store, wire, calls, now
 
     def collect(self) -> list[Reply]:
-        return self._store.collect(self._connection, self._ops, self._now)
+        return self._store.collect(self._wire, self._calls, self._now)
 
 
 class _Wire:
@@ -153,22 +233,20 @@ class _Wire:
     def _next_reply(self) -> Any:
         if self._reader is None:
             return self._connection.read_response(disconnect_on_error=False)
-        reply = self._reader.gets()
+        reader = self._reader
+        reply = reader.gets()
         while reply is False:  # not all of it is there
-            self._reader.feed(self._received())
-            reply = self._reader.gets()
+            try:
+                data = self._sock.recv(65_536)
+            except TimeoutError as error:
+                raise redis.TimeoutError("Timeout reading from socket") from error
+            except OSError as error:
+                raise redis.ConnectionError(f"Error while reading from socket: {error}") from error
+            if not data:
+                raise redis.ConnectionError("Connection closed by server.")
+            reader.feed(data)
+            reply = reader.gets()
         return reply
-
-    def _received(self) -> bytes:
-        try:
-            data: bytes = self._sock.recv(65_536)
-        except TimeoutError as error:
-            raise redis.TimeoutError("Timeout reading from socket") from error
-        except OSError as error:
-            raise redis.ConnectionError(f"Error while reading from socket: {error}") from error
-        if not data:
-            raise redis.ConnectionError("Connection closed by server.")
-        return data
 
     def is_stale(self) -> bool:
         """Nothing is outstanding on an idle connection: what can be read is its end."""
@@ -234,7 +312,7 @@ class RedisStore:
         )
         self._options = given
         self._slice, self._longest = timeout / _SLICES, timeout * _LONGEST_WAIT
-        self._pack = _Packer()
+        self._together = True  # until a server says that its keys live apart
         self._idle: deque[tuple[_Wire, float]] = deque()
         self._aidle: dict[Any, deque[tuple[Any, float]]] = {}
         self._pid = os.getpid()
@@ -242,33 +320,48 @@ class RedisStore:
     # -- the protocol of a store -------------------------------------------------------------------
 
     def execute(self, ops: Sequence[Op], now: int | None = None) -> list[Reply]:
-        connection = self._send(self._pack(ops, now))
-        return self.collect(connection, ops, now)
+        calls = self._calls(ops)
+        return self.collect(self._send(_pack(calls, now)), calls, now)
 
     def send(self, ops: Sequence[Op], now: int | None = None) -> Pending:
         if not ops:
             return Collected([])
-        return _Pending(self, self._send(self._pack(ops, now)), ops, now)
+        calls = self._calls(ops)
+        return _Pending(self, self._send(_pack(calls, now)), calls, now)
 
-    def collect(self, connection: Any, ops: Sequence[Op], now: int | None) -> list[Reply]:
-        """The replies to ``ops``, which were sent over ``connection``."""
-        replies = self._receive(connection, len(ops))
-        if any(isinstance(reply, NoScriptError) for reply in replies):
-            # The server restarted or its scripts were flushed: what it did not know it did not execute.
-            missing = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-            again = self._command(self._pack([ops[at] for at in missing], now, command=b"EVAL"), len(missing))
-            for at, reply in zip(missing, again, strict=True):
-                replies[at] = reply
-        return [_reply(reply) for reply in replies]
+    def collect(self, wire: _Wire, calls: list[Sequence[Op]], now: int | None) -> list[Reply]:
+        """The replies to ``calls``, which were sent over ``wire``."""
+        answers = self._receive(wire, len(calls))
+        if any(isinstance(answer, Exception) for answer in answers):
+            if self._must_split(answers):
+                return self.execute(_ops_of(calls), now)
+            missing = _unknown_scripts(answers)
+            again = self._command(_pack([calls[at] for at in missing], now, source=True), len(missing))
+            for at, answer in zip(missing, again, strict=True):
+                answers[at] = answer
+        return _replies(calls, answers)
 
     async def aexecute(self, ops: Sequence[Op], now: int | None = None) -> list[Reply]:
-        replies = await self._acommand(self._pack(ops, now), len(ops))
-        missing = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if missing:
-            packed = self._pack([ops[at] for at in missing], now, command=b"EVAL")
-            for at, reply in zip(missing, await self._acommand(packed, len(missing)), strict=True):
-                replies[at] = reply
-        return [_reply(reply) for reply in replies]
+        calls = self._calls(ops)
+        answers = await self._acommand(_pack(calls, now), len(calls))
+        if any(isinstance(answer, Exception) for answer in answers):
+            if self._must_split(answers):
+                return await self.aexecute(ops, now)
+            missing = _unknown_scripts(answers)
+            again = await self._acommand(_pack([calls[at] for at in missing], now, source=True), len(missing))
+            for at, answer in zip(missing, again, strict=True):
+                answers[at] = answer
+        return _replies(calls, answers)
+
+    def _calls(self, ops: Sequence[Op]) -> list[Sequence[Op]]:
+        return [ops] if self._together else [[op] for op in ops]
+
+    def _must_split(self, answers: list[Any]) -> bool:
+        """A cluster keeps its keys on several servers, and says so before it does anything."""
+        if not any(_is_cross_slot(answer) for answer in answers):
+            return False
+        self._together = False
+        return True
 
     def get_token(self, name: str) -> str | None:
         return _text(self._command(_command(b"GET", _token_key(name)), 1)[0])

@@ -116,8 +116,8 @@ class Model:
         granted = not refused and not waits
         if granted:
             for subject, partner in self.pair(address, account, now):
-                # Only where something is limited may an attempt in flight push another one out.
-                if any(rule.action == "block" for rule in subject.rules) or len(subject.events) < CAP:
+                # Where nothing is limited nothing is held, and only a failure is written.
+                if any(rule.action == "block" for rule in subject.rules):
                     subject.add(Happened(now, "in flight", partner, number))
         state = "reserved" if granted else "refused"
         return {"state": state, "retry": -(-retry // SECOND), "counts": counts, "open": open_}
