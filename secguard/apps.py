@@ -17,10 +17,11 @@ class SecguardConfig(AppConfig):
 
     def ready(self) -> None:
         from secguard import checks, pipeline, receivers, records
+        from secguard.pipeline import decisions
 
         checks.register()
         receivers.connect()
-        pipeline.save_now = records.save_outside_request
+        decisions.save_now = records.save_outside_request
         attach_handler()
         if apps.is_installed("django.contrib.admin"):
             from secguard.integrations import django_admin

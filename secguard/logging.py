@@ -22,7 +22,7 @@ from secguard.events import VOCABULARY, Category, Event, EventType, Severity, ne
 from secguard.failures import report_failure
 from secguard.formatters.text import clean, clean_context, clean_text
 from secguard.network import ClientAddress, unknown
-from secguard.pipeline import Pipeline
+from secguard.pipeline import Pipeline, follow_up, keep_up
 
 __all__ = [
     "SecurityEvent",
@@ -238,9 +238,9 @@ class SecurityEventLogger:
         if is_on:
             emit.emit(event)
             if findings.opened:
-                pipeline.follow_up(findings.opened, who.context, who.address, who.alias)
+                follow_up(findings.opened, who.context, who.address, who.alias)
             if findings.continued:
-                pipeline.keep_up(findings.continued, who.context, who.address)
+                keep_up(findings.continued, who.context, who.address)
         return event
 
     def _count(self, pipeline: Pipeline, event_type: str, who: _Who) -> Findings:

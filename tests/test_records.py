@@ -574,7 +574,7 @@ def test_a_block_raised_in_a_transaction_outlives_it_however_it_ends(
 def test_what_is_kept_is_bounded_and_what_is_lost_is_said(
     sync: Synchroniser, clock: ManualClock, events: CapturedEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "MAX_UNSAVED", 10)
+    monkeypatch.setattr(records.synchroniser, "MAX_UNSAVED", 10)
     with database_away():
         for n in range(25):
             records.save([BlockRequest(f"198.51.100.{n}", 600)])

@@ -1,58 +1,39 @@
-"""Pending rows → the database, and the database → the replica. Never in a view's transaction.
-
-What faces a user never raises: what cannot be read is read later, what cannot be saved is kept, counted
-and said. What an operator asks for (``block_network``, ``unblock_network``) raises the database's errors.
-"""
+"""Keeps the replica of this process up to date, and saves what was decided. Never raises at a user."""
 
 from __future__ import annotations
 
-import uuid
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from threading import Lock
-from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.conf import settings as django_settings
 from django.db import (
-    DEFAULT_DB_ALIAS,
     DatabaseError,
     DataError,
     InterfaceError,
     OperationalError,
     connections,
-    router,
     transaction,
 )
 from django.db.models import Q
-from django.db.models.functions import Now
-from django.db.models.sql import Query
-from django.utils.dateparse import parse_datetime
 
-from secguard import emit, signals
 from secguard.blocking.policy import BlockRequest
 from secguard.blocking.replica import FOREVER, BlockEntry
 from secguard.conf import get_settings, until_settings_change
-from secguard.context import context_for
-from secguard.events import EventType, new_event_id
 from secguard.failures import report_failure
-from secguard.logging import get_event_logger
 from secguard.models import Block
-from secguard.network import parse_network
 from secguard.pipeline import (
-    block,
     get_replica,
     get_store,
-    make_event,
     report_degraded,
     report_overdue_refusals,
     report_recovered,
 )
+from secguard.records.counters import reset_counters
+from secguard.records.database import TOKEN, database, database_now, insert
 
-#: The token in the store that changes whenever the blocks do.
-TOKEN = "blocks"  # noqa: S105 - a name, no secret
 #: A delta reads this far back again: a transaction that began earlier may have committed later.
 OVERLAP = timedelta(minutes=1)
 #: Seconds between two full loads, which make any miss short-lived.
@@ -64,24 +45,6 @@ FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
 #: Blocks that wait for the database, at most. They are in force meanwhile.
 MAX_UNSAVED = 10_000
 _MIGRATE = "If the tables are missing, run 'manage.py migrate secguard'. Blocks that are known stay in force."
-
-
-def database() -> str:
-    """The alias that blocks are written to, and so read from: a replica database lags behind."""
-    return router.db_for_write(Block) or DEFAULT_DB_ALIAS
-
-
-def database_now(alias: str) -> datetime:
-    """The database's clock. No worker's own may decide when a block ends."""
-    connection = connections[alias]
-    sql, params = Query(None).get_compiler(using=alias).compile(Now())
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {sql}{connection.features.bare_select_suffix}", tuple(params))
-        now: Any = cursor.fetchone()[0]
-    now = parse_datetime(now) if isinstance(now, str) else now
-    if now.tzinfo is None and django_settings.USE_TZ:
-        now = now.replace(tzinfo=timezone.utc)
-    return now if django_settings.USE_TZ else now.replace(tzinfo=None)  # type: ignore[no-any-return]
 
 
 class Synchroniser:
@@ -165,7 +128,7 @@ class Synchroniser:
                 was_known = replica.remove(row.network, str(row.reference))
                 if was_known and not get_store().shared:
                     # Whoever lifted it, from another process, could not reach the counters of this one.
-                    _reset_counters(row.network, [row.counter])
+                    reset_counters(row.network, [row.counter])
         self._since, self._token, self._next_delta = database_time, token, now + UNSHARED_INTERVAL
 
     # -- saving ------------------------------------------------------------------------------------------
@@ -264,118 +227,3 @@ def save_outside_request(requests: Sequence[BlockRequest]) -> None:
     except Exception:
         report_failure("a transaction could not be asked after; a block is saved all the same")
     synchroniser.save(requests)
-
-
-def insert(requests: Iterable[BlockRequest]) -> None:
-    """Write blocks into the database and tell the other workers. Raises the database's errors."""
-    alias = database()
-    now = database_now(alias)
-    rows = [
-        Block(
-            network=request.network,
-            reference=request.reference,
-            rule=request.rule,
-            reason=request.reason[:255],
-            counter=request.counter,
-            created_by=request.by[:150],
-            created_at=now,
-            updated_at=now,
-            expires_at=None if request.duration is None else now + timedelta(seconds=request.duration),
-        )
-        for request in requests
-    ]
-    # A row may be there already, if only the answer to an earlier attempt was lost.
-    Block.objects.using(alias).bulk_create(rows, ignore_conflicts=True)
-    announce(alias)
-
-
-def announce(alias: str) -> None:
-    """Let every worker read the changes, once they are committed."""
-    transaction.on_commit(_renew_token, using=alias)
-
-
-def _renew_token() -> None:
-    try:
-        get_store().set_token(TOKEN, uuid.uuid4().hex)
-    except Exception:
-        report_failure("the blocks have changed, which other processes will see within a minute")
-
-
-# -- what operators do -----------------------------------------------------------------------------------
-
-
-def active_blocks() -> list[Block]:
-    """The blocks in force, newest first."""
-    alias = database()
-    get_synchroniser().save_waiting()
-    now = database_now(alias)
-    return list(Block.objects.using(alias).filter(Q(expires_at=None) | Q(expires_at__gt=now), lifted_at=None))
-
-
-def block_network(network: str, *, duration: float | None = None, reason: str = "", by: str = "") -> BlockRequest:
-    """Block an address or CIDR, for ``duration`` seconds or for good.
-
-    Raises ValueError for what is no network or may never be blocked, and the database's errors.
-    """
-    canonical = canonical_network(network)
-    request = BlockRequest(canonical, duration, reason=reason, by=by)
-    insert([request])
-    block(request, context_for(None), saved=True)
-    return request
-
-
-def unblock_network(network: str, *, reason: str = "", by: str = "", keep_counters: bool = False) -> int:
-    """Lift the blocks of exactly this address or CIDR. → how many there were.
-
-    Closes its threats and counts it from nought too, or the next event would block it again. Raises
-    ValueError for what is no network, and the database's errors.
-    """
-    canonical = canonical_network(network)
-    alias = database()
-    get_synchroniser().save_waiting()
-    now = database_now(alias)
-    rows = Block.objects.using(alias).filter(network=canonical, lifted_at=None)
-    rows = rows.filter(Q(expires_at=None) | Q(expires_at__gt=now))
-    counters = list(rows.values_list("counter", flat=True))
-    lifted = rows.update(lifted_at=now, updated_at=now, lifted_by=by[:150], lift_reason=reason[:255])
-    get_replica().remove_network(canonical)
-    announce(alias)
-    if not keep_counters:
-        try:
-            _reset_counters(canonical, counters)
-        except Exception:
-            # Settings that are wrong, which is when somebody needs to be let in: the block is lifted all the same.
-            report_failure("the counters of %s could not be reset", canonical)
-    if lifted:
-        details = {
-            "subject": canonical,
-            "by": by,
-            "reason": reason,
-            "count": lifted,
-            "event_id": new_event_id(),
-        }
-        emit.emit(make_event(EventType.ADDRESS_UNBLOCKED, f"Unblocked {canonical}", details))
-        emit.send(signals.address_unblocked, network=canonical, by=by)
-    return lifted
-
-
-def _reset_counters(network: str, counters: Iterable[str]) -> None:
-    """Count what was blocked from nought: the records that tripped a rule, and the address itself."""
-    pipeline = get_event_logger().pipeline
-    for key in filter(None, dict.fromkeys(counters)):
-        pipeline.run(pipeline.detector.reset_record(key.encode()))
-    get_event_logger().reset(ip_address=network.partition("/")[0])
-
-
-def canonical_network(text: str) -> str:
-    """The one spelling of a network: an IPv4 address, else CIDR; a single IPv6 address is its /64.
-
-    Raises ValueError, which says what was found.
-    """
-    network = parse_network(text)
-    if network.prefixlen == network.max_prefixlen:
-        if network.version == 4:
-            return str(network.network_address)
-        if "/" not in text:
-            return str(network.supernet(new_prefix=64))
-    return str(network)

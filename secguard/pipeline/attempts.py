@@ -1,60 +1,28 @@
-"""event → detect → emit → decide: the one place that knows them all."""
+"""Attempts and other events → counters → findings: the rules at work, and the two drivers."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from django.utils.functional import LazyObject, empty
 
-from secguard import emit, signals
-from secguard.blocking.policy import BlockRequest, Suppressed, decide
-from secguard.blocking.refusals import Episode, RefusalLog
-from secguard.blocking.replica import FOREVER, BlockEntry, Replica
-from secguard.blocking.waiting import WaitingRoom
-from secguard.conf import MODE_VARIABLE, get_settings, until_settings_change
-from secguard.context import RequestContext, current
-from secguard.detection import Detector, Observation, Rule, Threat
+from secguard.conf import get_settings
+from secguard.context import RequestContext
+from secguard.detection import Detector, Observation, Rule
 from secguard.detection.detector import Attempt, Findings, Pause, Procedure, Trip, Turn
 from secguard.detection.store import Op
-from secguard.events import Event, EventType, new_event_id, spec_of
 from secguard.formatters.text import clean_text
 from secguard.network import ClientAddress
-from secguard.stores import ResilientStore, choose_store
+from secguard.pipeline.decisions import follow_up, keep_up
+from secguard.pipeline.parts import get_store, get_waiting_room
+from secguard.pipeline.reports import note_refused_attempt
 
 T = TypeVar("T")
 
 _WHO = {"address", "network", "account", "pair", "user"}
-#: Saves what was decided outside a request; wired by the app, since the database is a room above.
-save_now: Callable[[list[Any]], None] | None = None
-
-
-@until_settings_change
-def get_store() -> ResilientStore:
-    """The counters, behind everything that protects a user from them."""
-    settings = get_settings()
-    return ResilientStore(
-        choose_store(settings), fail_mode=settings.fail_mode, on_degraded=_degraded, on_recovered=_recovered
-    )
-
-
-@until_settings_change
-def get_replica() -> Replica:
-    """The blocks in force, as this process knows them."""
-    return Replica()
-
-
-@until_settings_change
-def get_refusals() -> RefusalLog:
-    return RefusalLog()
-
-
-@until_settings_change
-def get_waiting_room() -> WaitingRoom:
-    return WaitingRoom(get_settings().reserve_max_waiters)
 
 
 class Pipeline:
@@ -159,8 +127,8 @@ class Pipeline:
                 self.detector.passed(attempt, replies)
             elif any(reply.status or any(reply.threats) for reply in replies):
                 findings = self.run(self.detector.recorded(attempt, replies))
-                self.follow_up(findings.opened, context, context.address, attempt.alias)
-                self.keep_up(findings.continued, context, context.address)
+                follow_up(findings.opened, context, context.address, attempt.alias)
+                keep_up(findings.continued, context, context.address)
 
     def finish(self, context: RequestContext) -> Procedure[None]:
         """Settle what is unsettled at the end of a request."""
@@ -201,40 +169,6 @@ class Pipeline:
         if address is None:
             return Observation(account=account)
         return Observation(address.subject, address.network, account)
-
-    # -- threats -----------------------------------------------------------------------------------------
-
-    def follow_up(
-        self,
-        threats: Iterable[Threat],
-        context: RequestContext,
-        address: ClientAddress,
-        alias: str | None = None,
-    ) -> None:
-        """Make threats known, and block where the rule and the policy say so.
-
-        ``alias``: what the log shows instead of the account's name.
-        """
-        for threat in threats:
-            if alias and threat.rule.subject in ("account", "pair"):
-                threat = replace(threat, subject=alias)
-            event = _threat_event(threat, context, address)
-            emit.emit(event)
-            emit.send(signals.threat_detected, threat=threat, event=event, request=context.request)
-            decision = decide(threat, address, get_settings(), len(get_replica()))
-            if isinstance(decision, BlockRequest):
-                block(decision, context)
-            elif isinstance(decision, Suppressed):
-                report_suppressed(decision.network, decision.reason, context, rule=decision.rule)
-
-    def keep_up(self, threats: Iterable[Threat], context: RequestContext, address: ClientAddress) -> None:
-        """An attack goes on. If its block ended before its threat did, block again; the threat is known."""
-        for threat in threats:
-            if address.known and get_replica().find(address) is not None:
-                return
-            decision = decide(threat, address, get_settings(), len(get_replica()))
-            if isinstance(decision, BlockRequest):
-                block(decision, context)
 
     # -- drivers: the same procedures, with and without await --------------------------------------------
 
@@ -297,183 +231,3 @@ def _was_authenticated(context: RequestContext) -> bool:
     if isinstance(user, LazyObject) and user._wrapped is empty:
         return False
     return bool(getattr(user, "is_authenticated", False) and getattr(user, "backend", None))
-
-
-# -- events that arise here ------------------------------------------------------------------------------
-
-
-def make_event(event_type: EventType, message: str, context: dict[str, Any]) -> Event:
-    """An event of our own, of its type's category and severity."""
-    spec = spec_of(event_type)
-    head = {"event_type": event_type.value, "category": spec.category.value, "severity": spec.severity.value}
-    return Event(event_type.value, message, spec.severity, spec.category, {**head, **context})
-
-
-def _threat_event(threat: Threat, context: RequestContext, address: ClientAddress) -> Event:
-    rule = threat.rule
-    event = make_event(
-        EventType.SUSPICIOUS_ACTIVITY,
-        f"Threat {rule.name}: {threat.count} on {rule.subject} {threat.subject} within {rule.window:g} s",
-        {
-            "rule": rule.name,
-            "subject": threat.subject,
-            "subject_type": rule.subject,
-            "count": threat.count,
-            "threshold": rule.threshold,
-            "window_seconds": rule.window,
-            "technique": rule.technique,
-            "action": rule.action.value,
-            **context.describe(address),
-            "is_suspicious": True,
-            "event_id": new_event_id(),
-        },
-    )
-    event.severity = rule.severity
-    event.context["severity"] = rule.severity.value
-    return event
-
-
-def block(request: BlockRequest, context: RequestContext, *, saved: bool = False) -> None:
-    """Put a block in force in this process at once, make it known, and have it saved unless it is."""
-    replica = get_replica()
-    expires = FOREVER if request.duration is None else replica.clock() + request.duration
-    replica.raise_here(BlockEntry(request.network, request.reference, expires))
-    emit.emit(
-        make_event(
-            EventType.ADDRESS_BLOCKED,
-            f"Blocked {request.network}" + ("" if request.duration is None else f" for {request.duration:g} s"),
-            {
-                "subject": request.network,
-                "rule": request.rule,
-                "reason": request.reason,
-                "duration_seconds": request.duration,
-                "by": request.by,
-                "reference": request.reference,
-                **context.describe(context.address),
-                "event_id": new_event_id(),
-            },
-        )
-    )
-    emit.send(
-        signals.address_blocked,
-        network=request.network,
-        rule=request.rule,
-        duration=request.duration,
-        reference=request.reference,
-    )
-    if saved:
-        return
-    if context is current() and not context.finished:
-        context.rows.append(request)
-    elif save_now is not None:
-        save_now([request])
-
-
-def report_suppressed(network: str, reason: str, context: RequestContext, rule: str = "") -> None:
-    """Say that somebody was not blocked who otherwise would be; a flood of it is aggregated."""
-    _note(f"suppressed:{reason}", network, context, reason=reason, rule=rule)
-
-
-def note_blocked(context: RequestContext, entry: BlockEntry) -> Episode:
-    """A blocked address asked for something."""
-    return _note("blocked", entry.network, context, block=entry.reference)
-
-
-def note_refused_attempt(context: RequestContext, attempt: Attempt) -> None:
-    """A guess was refused by its reservation. The request gets the answer of a blocked one."""
-    subject = attempt.observation.address or attempt.observation.account or "unknown"
-    context.episode = _note("attempt", subject, context, retry_after=attempt.retry_after)
-
-
-_REFUSALS = {
-    "blocked": (EventType.REQUEST_BLOCKED, "Refused {count} of blocked address {subject}"),
-    "attempt": (EventType.ATTEMPT_REFUSED, "Refused {count} over the limit from {subject}"),
-    "unknown": (
-        EventType.CLIENT_ADDRESS_UNKNOWN,
-        "The client's address is unknown behind {subject}",
-    ),
-    "suppressed": (EventType.BLOCK_SUPPRESSED, "Did not refuse {subject}, which rules would block"),
-}
-
-
-def _note(kind: str, subject: str, context: RequestContext, **details: Any) -> Episode:
-    episode, due = get_refusals().note(kind, subject)
-    if due:
-        _report_refusals(episode, due, {**details, **context.describe(context.address)})
-    return episode
-
-
-def _report_refusals(episode: Episode, count: int, details: dict[str, Any]) -> None:
-    event_type, message = _REFUSALS[episode.kind.partition(":")[0]]
-    requests = "1 request" if count == 1 else f"{count} requests"
-    context = {"subject": episode.subject, "count": count, "reference": episode.reference, **details}
-    context["event_id"] = new_event_id()
-    emit.emit(make_event(event_type, message.format(count=requests, subject=episode.subject), context))
-
-
-def report_overdue_refusals() -> None:
-    """Write the lines of floods that came to rest."""
-    for episode, count in get_refusals().overdue():
-        _report_refusals(episode, count, {})
-
-
-def report_all_refusals() -> None:
-    """The same for all of them: the process ends."""
-    for episode, count in get_refusals().all_unreported():
-        _report_refusals(episode, count, {})
-
-
-def report_address_unknown(context: RequestContext) -> None:
-    """Nobody can be told from anybody else, so that nothing is counted or refused by address."""
-    reason = context.address.reason
-    peer = str((context.request and context.request.META.get("REMOTE_ADDR")) or "a peer without an address")
-    _note(f"unknown:{reason}", peer, context, reason=reason, hint=_UNKNOWN_HINTS[reason])
-
-
-_UNKNOWN_HINTS = {
-    "untrusted_forwarding_private_peer": "Name the proxy in SECGUARD['TRUSTED_PROXIES'].",
-    "no_remote_address": "Behind a unix socket put 'unix' into SECGUARD['TRUSTED_PROXIES'].",
-    "malformed_header": "Look at what the proxy sends in SECGUARD['CLIENT_IP_HEADER'].",
-    "no_client_in_header": "Let the proxy send SECGUARD['CLIENT_IP_HEADER'].",
-}
-
-
-def report_mode_override() -> None:
-    """Say at start that the environment overrides MODE."""
-    settings = get_settings()
-    if settings.mode_overridden:
-        message = f"SECGUARD['MODE'] is overridden by the environment: {settings.mode}"
-        details = {"mode": settings.mode, "variable": MODE_VARIABLE, "event_id": new_event_id()}
-        emit.emit(make_event(EventType.MODE_OVERRIDDEN, message, details))
-
-
-def report_degraded(component: str, error: BaseException, hint: str = "") -> None:
-    """Say once an episode that a part of the guard does not work, and what that means."""
-    text = f"{type(error).__name__}: {error}".strip()
-    emit.emit(
-        make_event(
-            EventType.DEGRADED,
-            f"The {component} is away: {text}",
-            {"component": component, "error": text, "hint": hint, "event_id": new_event_id()},
-        )
-    )
-
-
-def report_recovered(component: str, seconds: float, **details: Any) -> None:
-    context = {"component": component, "seconds": round(seconds, 3), **details, "event_id": new_event_id()}
-    emit.emit(make_event(EventType.RECOVERED, f"The {component} is back after {seconds:.1f} s", context))
-
-
-_FAIL_MODE_HINTS = {
-    "local": "Counting goes on in each process; blocks stay in force.",
-    "open": "Nothing is counted; blocks stay in force.",
-    "closed": "Logins are refused until the store is back.",
-}
-
-
-def _degraded(error: Exception) -> None:
-    report_degraded("store", error, _FAIL_MODE_HINTS[get_settings().fail_mode])
-
-
-def _recovered(seconds: float, operations: int) -> None:
-    report_recovered("store", seconds, local_operations=operations)

@@ -1,0 +1,37 @@
+"""event → detect → emit → decide: the one place that knows them all."""
+
+from secguard.pipeline.attempts import Pipeline
+from secguard.pipeline.decisions import block, follow_up, keep_up
+from secguard.pipeline.parts import get_replica, get_store, get_waiting_room
+from secguard.pipeline.reports import (
+    get_refusals,
+    make_event,
+    note_blocked,
+    report_address_unknown,
+    report_all_refusals,
+    report_degraded,
+    report_mode_override,
+    report_overdue_refusals,
+    report_recovered,
+    report_suppressed,
+)
+
+__all__ = [
+    "Pipeline",
+    "block",
+    "follow_up",
+    "get_refusals",
+    "get_replica",
+    "get_store",
+    "get_waiting_room",
+    "keep_up",
+    "make_event",
+    "note_blocked",
+    "report_address_unknown",
+    "report_all_refusals",
+    "report_degraded",
+    "report_mode_override",
+    "report_overdue_refusals",
+    "report_recovered",
+    "report_suppressed",
+]

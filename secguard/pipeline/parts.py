@@ -1,0 +1,44 @@
+"""What the pipeline works with in this process: the store, the blocks in force, who waits."""
+
+from __future__ import annotations
+
+from secguard.blocking.replica import Replica
+from secguard.blocking.waiting import WaitingRoom
+from secguard.conf import get_settings, until_settings_change
+from secguard.pipeline.reports import report_degraded, report_recovered
+from secguard.stores import ResilientStore, choose_store
+
+
+@until_settings_change
+def get_store() -> ResilientStore:
+    """The counters, behind everything that protects a user from them."""
+    settings = get_settings()
+    return ResilientStore(
+        choose_store(settings), fail_mode=settings.fail_mode, on_degraded=_degraded, on_recovered=_recovered
+    )
+
+
+@until_settings_change
+def get_replica() -> Replica:
+    """The blocks in force, as this process knows them."""
+    return Replica()
+
+
+@until_settings_change
+def get_waiting_room() -> WaitingRoom:
+    return WaitingRoom(get_settings().reserve_max_waiters)
+
+
+_FAIL_MODE_HINTS = {
+    "local": "Counting goes on in each process; blocks stay in force.",
+    "open": "Nothing is counted; blocks stay in force.",
+    "closed": "Logins are refused until the store is back.",
+}
+
+
+def _degraded(error: Exception) -> None:
+    report_degraded("store", error, _FAIL_MODE_HINTS[get_settings().fail_mode])
+
+
+def _recovered(seconds: float, operations: int) -> None:
+    report_recovered("store", seconds, local_operations=operations)

@@ -1,0 +1,120 @@
+"""Events that arise in the pipeline itself, and the lines of floods, which are aggregated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from secguard import emit
+from secguard.blocking.refusals import Episode, RefusalLog
+from secguard.blocking.replica import BlockEntry
+from secguard.conf import MODE_VARIABLE, get_settings, until_settings_change
+from secguard.context import RequestContext
+from secguard.detection.detector import Attempt
+from secguard.events import Event, EventType, new_event_id, spec_of
+
+
+@until_settings_change
+def get_refusals() -> RefusalLog:
+    return RefusalLog()
+
+
+def make_event(event_type: EventType, message: str, context: dict[str, Any]) -> Event:
+    """An event of our own, of its type's category and severity."""
+    spec = spec_of(event_type)
+    head = {"event_type": event_type.value, "category": spec.category.value, "severity": spec.severity.value}
+    return Event(event_type.value, message, spec.severity, spec.category, {**head, **context})
+
+
+def report_suppressed(network: str, reason: str, context: RequestContext, rule: str = "") -> None:
+    """Say that somebody was not blocked who otherwise would be; a flood of it is aggregated."""
+    _note(f"suppressed:{reason}", network, context, reason=reason, rule=rule)
+
+
+def note_blocked(context: RequestContext, entry: BlockEntry) -> Episode:
+    """A blocked address asked for something."""
+    return _note("blocked", entry.network, context, block=entry.reference)
+
+
+def note_refused_attempt(context: RequestContext, attempt: Attempt) -> None:
+    """A guess was refused by its reservation. The request gets the answer of a blocked one."""
+    subject = attempt.observation.address or attempt.observation.account or "unknown"
+    context.episode = _note("attempt", subject, context, retry_after=attempt.retry_after)
+
+
+_REFUSALS = {
+    "blocked": (EventType.REQUEST_BLOCKED, "Refused {count} of blocked address {subject}"),
+    "attempt": (EventType.ATTEMPT_REFUSED, "Refused {count} over the limit from {subject}"),
+    "unknown": (
+        EventType.CLIENT_ADDRESS_UNKNOWN,
+        "The client's address is unknown behind {subject}",
+    ),
+    "suppressed": (EventType.BLOCK_SUPPRESSED, "Did not refuse {subject}, which rules would block"),
+}
+
+
+def _note(kind: str, subject: str, context: RequestContext, **details: Any) -> Episode:
+    episode, due = get_refusals().note(kind, subject)
+    if due:
+        _report_refusals(episode, due, {**details, **context.describe(context.address)})
+    return episode
+
+
+def _report_refusals(episode: Episode, count: int, details: dict[str, Any]) -> None:
+    event_type, message = _REFUSALS[episode.kind.partition(":")[0]]
+    requests = "1 request" if count == 1 else f"{count} requests"
+    context = {"subject": episode.subject, "count": count, "reference": episode.reference, **details}
+    context["event_id"] = new_event_id()
+    emit.emit(make_event(event_type, message.format(count=requests, subject=episode.subject), context))
+
+
+def report_overdue_refusals() -> None:
+    """Write the lines of floods that came to rest."""
+    for episode, count in get_refusals().overdue():
+        _report_refusals(episode, count, {})
+
+
+def report_all_refusals() -> None:
+    """The same for all of them: the process ends."""
+    for episode, count in get_refusals().all_unreported():
+        _report_refusals(episode, count, {})
+
+
+def report_address_unknown(context: RequestContext) -> None:
+    """Nobody can be told from anybody else, so that nothing is counted or refused by address."""
+    reason = context.address.reason
+    peer = str((context.request and context.request.META.get("REMOTE_ADDR")) or "a peer without an address")
+    _note(f"unknown:{reason}", peer, context, reason=reason, hint=_UNKNOWN_HINTS[reason])
+
+
+_UNKNOWN_HINTS = {
+    "untrusted_forwarding_private_peer": "Name the proxy in SECGUARD['TRUSTED_PROXIES'].",
+    "no_remote_address": "Behind a unix socket put 'unix' into SECGUARD['TRUSTED_PROXIES'].",
+    "malformed_header": "Look at what the proxy sends in SECGUARD['CLIENT_IP_HEADER'].",
+    "no_client_in_header": "Let the proxy send SECGUARD['CLIENT_IP_HEADER'].",
+}
+
+
+def report_mode_override() -> None:
+    """Say at start that the environment overrides MODE."""
+    settings = get_settings()
+    if settings.mode_overridden:
+        message = f"SECGUARD['MODE'] is overridden by the environment: {settings.mode}"
+        details = {"mode": settings.mode, "variable": MODE_VARIABLE, "event_id": new_event_id()}
+        emit.emit(make_event(EventType.MODE_OVERRIDDEN, message, details))
+
+
+def report_degraded(component: str, error: BaseException, hint: str = "") -> None:
+    """Say once an episode that a part of the guard does not work, and what that means."""
+    text = f"{type(error).__name__}: {error}".strip()
+    emit.emit(
+        make_event(
+            EventType.DEGRADED,
+            f"The {component} is away: {text}",
+            {"component": component, "error": text, "hint": hint, "event_id": new_event_id()},
+        )
+    )
+
+
+def report_recovered(component: str, seconds: float, **details: Any) -> None:
+    context = {"component": component, "seconds": round(seconds, 3), **details, "event_id": new_event_id()}
+    emit.emit(make_event(EventType.RECOVERED, f"The {component} is back after {seconds:.1f} s", context))

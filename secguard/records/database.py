@@ -1,0 +1,75 @@
+"""Which database, what its clock says, and that the other workers hear of a change."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.db import DEFAULT_DB_ALIAS, connections, router, transaction
+from django.db.models.functions import Now
+from django.db.models.sql import Query
+from django.utils.dateparse import parse_datetime
+
+from secguard.blocking.policy import BlockRequest
+from secguard.failures import report_failure
+from secguard.models import Block
+from secguard.pipeline import get_store
+
+#: The token in the store that changes whenever the blocks do.
+TOKEN = "blocks"  # noqa: S105 - a name, no secret
+
+
+def database() -> str:
+    """The alias that blocks are written to, and so read from: a replica database lags behind."""
+    return router.db_for_write(Block) or DEFAULT_DB_ALIAS
+
+
+def database_now(alias: str) -> datetime:
+    """The database's clock. No worker's own may decide when a block ends."""
+    connection = connections[alias]
+    sql, params = Query(None).get_compiler(using=alias).compile(Now())
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {sql}{connection.features.bare_select_suffix}", tuple(params))
+        now: Any = cursor.fetchone()[0]
+    now = parse_datetime(now) if isinstance(now, str) else now
+    if now.tzinfo is None and django_settings.USE_TZ:
+        now = now.replace(tzinfo=timezone.utc)
+    return now if django_settings.USE_TZ else now.replace(tzinfo=None)  # type: ignore[no-any-return]
+
+
+def insert(requests: Iterable[BlockRequest]) -> None:
+    """Write blocks into the database and tell the other workers. Raises the database's errors."""
+    alias = database()
+    now = database_now(alias)
+    rows = [
+        Block(
+            network=request.network,
+            reference=request.reference,
+            rule=request.rule,
+            reason=request.reason[:255],
+            counter=request.counter,
+            created_by=request.by[:150],
+            created_at=now,
+            updated_at=now,
+            expires_at=None if request.duration is None else now + timedelta(seconds=request.duration),
+        )
+        for request in requests
+    ]
+    # A row may be there already, if only the answer to an earlier attempt was lost.
+    Block.objects.using(alias).bulk_create(rows, ignore_conflicts=True)
+    announce(alias)
+
+
+def announce(alias: str) -> None:
+    """Let every worker read the changes, once they are committed."""
+    transaction.on_commit(_renew_token, using=alias)
+
+
+def _renew_token() -> None:
+    try:
+        get_store().set_token(TOKEN, uuid.uuid4().hex)
+    except Exception:
+        report_failure("the blocks have changed, which other processes will see within a minute")

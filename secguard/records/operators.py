@@ -1,0 +1,86 @@
+"""What operators do to blocks. Raises the database's errors, and ValueError for what is no network."""
+
+from __future__ import annotations
+
+from django.db.models import Q
+
+from secguard import emit, signals
+from secguard.blocking.policy import BlockRequest
+from secguard.context import context_for
+from secguard.events import EventType, new_event_id
+from secguard.failures import report_failure
+from secguard.models import Block
+from secguard.network import parse_network
+from secguard.pipeline import block, get_replica, make_event
+from secguard.records.counters import reset_counters
+from secguard.records.database import announce, database, database_now, insert
+from secguard.records.synchroniser import get_synchroniser
+
+
+def active_blocks() -> list[Block]:
+    """The blocks in force, newest first."""
+    alias = database()
+    get_synchroniser().save_waiting()
+    now = database_now(alias)
+    return list(Block.objects.using(alias).filter(Q(expires_at=None) | Q(expires_at__gt=now), lifted_at=None))
+
+
+def block_network(network: str, *, duration: float | None = None, reason: str = "", by: str = "") -> BlockRequest:
+    """Block an address or CIDR, for ``duration`` seconds or for good.
+
+    Raises ValueError for what is no network or may never be blocked, and the database's errors.
+    """
+    canonical = canonical_network(network)
+    request = BlockRequest(canonical, duration, reason=reason, by=by)
+    insert([request])
+    block(request, context_for(None), saved=True)
+    return request
+
+
+def unblock_network(network: str, *, reason: str = "", by: str = "", keep_counters: bool = False) -> int:
+    """Lift the blocks of exactly this address or CIDR. → how many there were.
+
+    Closes its threats and counts it from nought too, or the next event would block it again. Raises
+    ValueError for what is no network, and the database's errors.
+    """
+    canonical = canonical_network(network)
+    alias = database()
+    get_synchroniser().save_waiting()
+    now = database_now(alias)
+    rows = Block.objects.using(alias).filter(network=canonical, lifted_at=None)
+    rows = rows.filter(Q(expires_at=None) | Q(expires_at__gt=now))
+    counters = list(rows.values_list("counter", flat=True))
+    lifted = rows.update(lifted_at=now, updated_at=now, lifted_by=by[:150], lift_reason=reason[:255])
+    get_replica().remove_network(canonical)
+    announce(alias)
+    if not keep_counters:
+        try:
+            reset_counters(canonical, counters)
+        except Exception:
+            # Settings that are wrong, which is when somebody needs to be let in: the block is lifted all the same.
+            report_failure("the counters of %s could not be reset", canonical)
+    if lifted:
+        details = {
+            "subject": canonical,
+            "by": by,
+            "reason": reason,
+            "count": lifted,
+            "event_id": new_event_id(),
+        }
+        emit.emit(make_event(EventType.ADDRESS_UNBLOCKED, f"Unblocked {canonical}", details))
+        emit.send(signals.address_unblocked, network=canonical, by=by)
+    return lifted
+
+
+def canonical_network(text: str) -> str:
+    """The one spelling of a network: an IPv4 address, else CIDR; a single IPv6 address is its /64.
+
+    Raises ValueError, which says what was found.
+    """
+    network = parse_network(text)
+    if network.prefixlen == network.max_prefixlen:
+        if network.version == 4:
+            return str(network.network_address)
+        if "/" not in text:
+            return str(network.supernet(new_prefix=64))
+    return str(network)
