@@ -22,6 +22,7 @@ class SecguardConfig(AppConfig):
         checks.register()
         receivers.connect()
         decisions.save_now = records.save_outside_request
+        decisions.count_offences = records.count_offences
         attach_handler()
         if apps.is_installed("django.contrib.admin"):
             from secguard.integrations import django_admin

@@ -10,18 +10,21 @@ from __future__ import annotations
 import hmac
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from difflib import get_close_matches
 from functools import update_wrapper
 from threading import RLock
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
 
-from secguard.detection import Rule, with_overrides
+from secguard.detection import Action, Rule, with_overrides
+from secguard.detection.catalogue import ALL_RULES, DEVICE_FAILURES, TRAP
+from secguard.detection.rule import SUBJECTS
 from secguard.exceptions import InvalidRule, InvalidSetting
 from secguard.network import ClientAddressResolver, describe_too_wide, parse_network
 
@@ -30,6 +33,8 @@ MODE_VARIABLE = "SECGUARD_MODE"
 MODES = ("enforce", "monitor", "off")
 
 T = TypeVar("T")
+#: How long the first, second, … block of an address lasts, in seconds; or a function that says so.
+Ladder: TypeAlias = "tuple[float, ...] | Callable[..., float]"
 
 
 class TrustedProxies(NamedTuple):
@@ -52,7 +57,24 @@ class Settings:
     rule_overrides: Mapping[str, Any]
     allowlist: tuple[str, ...]
     exempt_paths: tuple[str, ...]
-    block_duration: float
+    block_duration: Ladder
+    block_jitter: float
+    offence_memory: float
+    network_threshold: int
+    network_action_ipv4: str
+    network_action_ipv6: str
+    exempt_when: str | Callable[..., Any] | None
+    subjects: Mapping[str, Any]
+    trap_paths: tuple[str, ...]
+    account_lockout: str
+    lock_duration: float
+    device_cookie_name: str
+    device_cookie_age: float
+    unlock_base_url: str | None
+    unlock_mails_per_hour: int
+    max_consecutive_failures: int | None
+    on_max_consecutive_failures: str | Callable[..., Any] | None
+    preset: str
     block_status: int
     blocked_response: str | Callable[..., Any] | None
     sync_interval: float
@@ -99,6 +121,78 @@ def _seconds(least: float, most: float) -> Callable[[Any], float]:
         return float(seconds)
 
     return parse
+
+
+def _ladder(value: Any) -> Ladder:
+    """A duration, one for each further offence, or a function."""
+    if callable(value):
+        function: Callable[..., float] = value
+        return function
+    if isinstance(value, str) and "." in value and not value.replace(".", "").isdigit():
+        found: Any = _imported(value)
+        return found  # type: ignore[no-any-return]
+    seconds = _seconds(1, 3650 * _DAY)
+    if not isinstance(value, (list, tuple)):
+        return (seconds(value),)
+    if not value:
+        raise _bad(value, "Give at least one duration.")
+    return tuple(map(seconds, value))
+
+
+def _imported(path: str) -> Any:
+    try:
+        found = import_string(path)
+    except ImportError as error:
+        raise ValueError(f"is {path!r:.120}", f"That cannot be imported: {error}.") from None
+    if not callable(found):
+        raise ValueError(f"is {path!r:.120}", "That is no callable.")
+    return found
+
+
+def _share(least: float, most: float) -> Callable[[Any], float]:
+    def parse(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+            raise _bad(value, f"Give a number from {least:g} to {most:g}.")
+        return float(value)
+
+    return parse
+
+
+def _traps(value: Any) -> tuple[str, ...]:
+    if isinstance(value, (str, bytes)) or not isinstance(value, (list, tuple, set, frozenset)):
+        raise _bad(value, "Give a list of paths, such as ['/wp-login.php', '*.env'].")
+    for path in value:
+        if not isinstance(path, str) or path[:1] not in ("/", "*") or not path.strip("/*") or "*" in path[1:]:
+            raise ValueError(
+                f"has the entry {path!r:.80}",
+                "Give a path that starts with '/', which traps what is below it too, or an ending as '*.php'.",
+            )
+    return tuple(value)
+
+
+def _subjects(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _bad(value, "Give a dict: name → a callable (request, account) → text or None, or the dotted path to it.")
+    for name, given in value.items():
+        if not isinstance(name, str) or not name.isidentifier() or name in SUBJECTS:
+            raise ValueError(f"has the name {name!r:.80}", f"Give an identifier that is none of {', '.join(SUBJECTS)}.")
+        if _callable_path(given) is None:
+            raise ValueError(f"names no callable for {name!r:.80}", "Give a callable, or the dotted path to one.")
+    return dict(value)
+
+
+def _base_url(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.startswith(("https://", "http://")) or len(value) < 10:
+        raise _bad(value, "Give the scheme and host of your site, such as 'https://example.com', or None for no mails.")
+    return value.rstrip("/")
+
+
+def _cookie_name(value: Any) -> str:
+    if not isinstance(value, str) or not value.isascii() or not value.replace("_", "").replace("-", "").isalnum():
+        raise _bad(value, "Give a name of letters, digits, '_' and '-'.")
+    return value
 
 
 def _whole(least: int, most: int, *, optional: bool = False) -> Callable[[Any], int | None]:
@@ -178,7 +272,7 @@ def _rules(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise _bad(value, "Give a dict: rule name → fields to change, a Rule, or None to switch it off.")
     try:
-        with_overrides(value)
+        with_overrides(value, ALL_RULES)
     except InvalidRule as error:
         raise ValueError("is wrong", f"{error}") from None
     return dict(value)
@@ -217,6 +311,27 @@ class Key(NamedTuple):
 
 
 _DAY = 86_400
+_NETWORK_ACTIONS = ("off", "propose", "block")
+
+#: Defaults that differ from those of ``KEYS``, by the name that PRESET takes.
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "strict": {
+        "RULES": {"brute_force": {"window": 3_600}, "account_enumeration": {"threshold": 10}},
+        "BLOCK_DURATION": (3_600, 86_400, 604_800, 2_592_000),
+        "NETWORK_THRESHOLD": 4,
+        "NETWORK_ACTION_IPV4": "block",
+        "ACCOUNT_LOCKOUT": "unknown_devices",
+    },
+    # PCI DSS 4.0.1, 8.3.4: lock after not more than ten attempts, for at least thirty minutes.
+    "pci": {
+        "RULES": {"account_failures": {"threshold": 10, "window": 86_400}},
+        "ACCOUNT_LOCKOUT": "all",
+        "LOCK_DURATION": 1_800,
+    },
+    # NIST SP 800-63B-4, 3.2.2: not more than a hundred consecutive failures on one account.
+    "nist": {"MAX_CONSECUTIVE_FAILURES": 100},
+}
 
 KEYS: dict[str, Key] = {
     "MODE": Key("enforce", _choice(*MODES), "enforce, monitor (log what would be refused) or off"),
@@ -226,8 +341,18 @@ KEYS: dict[str, Key] = {
     "CLIENT_IP_HEADER": Key("X-Forwarded-For", _header, "the header in which trusted proxies name the client"),
     "RULES": Key({}, _rules, "changes to the detection rules, by name"),
     "ALLOWLIST": Key([], _networks, "addresses and networks that are never blocked or refused"),
+    "EXEMPT_WHEN": Key(None, _callable_path, "a callable (request) → bool: true for whom nothing may refuse"),
+    "SUBJECTS": Key({}, _subjects, "subjects of your own for rules: name → callable (request, account) → text"),
+    "TRAP_PATHS": Key([], _traps, "paths that nobody honest asks for: a hit blocks at once"),
     "EXEMPT_PATHS": Key([], _paths, "paths (and what is below them) that are served to blocked addresses too"),
-    "BLOCK_DURATION": Key(900, _seconds(1, 3650 * _DAY), "how long an automatic block lasts"),
+    "BLOCK_DURATION": Key(
+        (900, 3_600, 86_400, 604_800), _ladder, "how long an automatic block lasts; a list: for each further offence"
+    ),
+    "BLOCK_JITTER": Key(0.1, _share(0, 0.5), "the share of it by which each block is longer or shorter, at random"),
+    "OFFENCE_MEMORY": Key(30 * _DAY, _seconds(60, 3650 * _DAY), "how long without offence until all is forgotten"),
+    "NETWORK_THRESHOLD": Key(8, _whole(2, 256), "so many blocked addresses of one network make it a suspect"),
+    "NETWORK_ACTION_IPV4": Key("propose", _choice(*_NETWORK_ACTIONS), "what then follows: off, propose or block"),
+    "NETWORK_ACTION_IPV6": Key("block", _choice(*_NETWORK_ACTIONS), "the same for IPv6, where an address is a /64"),
     "BLOCK_STATUS": Key(403, _choice(403, 429), "the status of a refused request: 403 or 429"),
     "BLOCKED_RESPONSE": Key(None, _callable_path, "a callable (request, refusal) → HttpResponse of your own"),
     "SYNC_INTERVAL": Key(1, _seconds(0, 3600), "how often a process asks whether the blocks have changed"),
@@ -236,6 +361,17 @@ KEYS: dict[str, Key] = {
     "RESERVE_WAIT": Key(10, _seconds(0, 60), "how long an attempt may wait for others to finish"),
     "RESERVE_MAX_WAITERS": Key(None, _whole(0, 100_000, optional=True), "attempts that may wait in one process"),
     "MAX_ACTIVE_BLOCKS": Key(100_000, _whole(1, 10_000_000), "automatic blocks in force at one time, at most"),
+    "PRESET": Key("default", _choice(*PRESETS), "a set of defaults: default, strict, pci or nist"),
+    "ACCOUNT_LOCKOUT": Key("off", _choice("off", "unknown_devices", "all"), "whom an attacked account is locked for"),
+    "LOCK_DURATION": Key(1_800, _seconds(60, 3650 * _DAY), "how long an automatic lock of an account lasts"),
+    "DEVICE_COOKIE_NAME": Key("secguard_device", _cookie_name, "the cookie by which a device is known again"),
+    "DEVICE_COOKIE_AGE": Key(180 * _DAY, _seconds(3_600, 3650 * _DAY), "how long a device stays known"),
+    "UNLOCK_BASE_URL": Key(None, _base_url, "scheme and host for links that unlock, or None: no mails are sent"),
+    "UNLOCK_MAILS_PER_HOUR": Key(3, _whole(1, 60), "mails with such a link to one account in an hour, at most"),
+    "MAX_CONSECUTIVE_FAILURES": Key(
+        None, _whole(1, 100, optional=True), "failures in a row, however long it takes, until an account is locked"
+    ),
+    "ON_MAX_CONSECUTIVE_FAILURES": Key(None, _callable_path, "a callable (user, account, count) to call then"),
     "HMAC_KEY": Key(None, _hmac_key, "the key of the digests in the store, instead of one from SECRET_KEY"),
     "LOGGER_CLASS": Key(
         "secguard.logging.SecurityEventLogger",
@@ -255,9 +391,11 @@ def parse(raw: object, environ: Mapping[str, str] = os.environ) -> tuple[Setting
         return None, [InvalidSetting("", f"is {raw!r:.80}", "settings.SECGUARD must be a dict.")]
     problems = [_unknown(name) for name in raw if name not in KEYS]
     values: dict[str, Any] = {}
+    preset = raw.get("PRESET", "default")
+    defaults = {**PRESETS.get(preset, {}), "RULES": {}} if isinstance(preset, str) else {}
     for name, key in KEYS.items():
         try:
-            values[name.lower()] = key.parse(raw.get(name, key.default))
+            values[name.lower()] = key.parse(raw.get(name, defaults.get(name, key.default)))
         except ValueError as error:
             problems.append(InvalidSetting(name, *map(str, error.args)))
     mode = environ.get(MODE_VARIABLE)
@@ -274,6 +412,14 @@ def parse(raw: object, environ: Mapping[str, str] = os.environ) -> tuple[Setting
 
 def _contradictions(values: Mapping[str, Any]) -> list[InvalidSetting]:
     """Keys that are right each and wrong together."""
+    for rule in _rules_in_force(values):
+        if rule.subject not in (*SUBJECTS, *values["subjects"]):
+            known = ", ".join((*SUBJECTS, *values["subjects"]))
+            hint = f"Use one of {known}, or name your own in SECGUARD['SUBJECTS']."
+            return [InvalidSetting("RULES", f"has the rule {rule.name!r} over the subject {rule.subject!r}", hint)]
+        if rule.action is Action.LOCK and values["account_lockout"] == "off":
+            hint = "Set SECGUARD['ACCOUNT_LOCKOUT'] to 'unknown_devices' or 'all', or take the action 'log'."
+            return [InvalidSetting("RULES", f"has the rule {rule.name!r} with the action 'lock'", hint)]
     proxies: TrustedProxies = values["trusted_proxies"]
     try:
         ClientAddressResolver(proxies.networks, hops=proxies.hops, header=values["client_ip_header"])
@@ -283,7 +429,8 @@ def _contradictions(values: Mapping[str, Any]) -> list[InvalidSetting]:
 
 
 def _build(values: dict[str, Any], mode: str | None) -> Settings:
-    overrides = values.pop("rules")
+    overrides = values["rules"]
+    values["rules"] = _rules_in_force(values)
     key = values.pop("hmac_key")
     if mode is not None:
         values.update(mode=mode, mode_overridden=True)
@@ -291,7 +438,22 @@ def _build(values: dict[str, Any], mode: str | None) -> Settings:
         values["hmac_key_is_derived"] = True
         secret = django_settings.SECRET_KEY
         key = hmac.digest(secret.encode() if isinstance(secret, str) else secret, b"secguard.hmac_key", "sha256")
-    return Settings(rules=with_overrides(overrides), rule_overrides=overrides, hmac_key=key, **values)
+    return Settings(rule_overrides=overrides, hmac_key=key, **values)
+
+
+def _rules_in_force(values: Mapping[str, Any]) -> tuple[Rule, ...]:
+    """The catalogue, changed by the preset, changed by RULES. With a lockout the rules over accounts lock."""
+    locks = values["account_lockout"] != "off"
+    base = tuple(
+        replace(rule, action=Action.LOCK) if locks and rule.subject == "account" else rule for rule in ALL_RULES
+    )
+    base = with_overrides(PRESETS[values["preset"]].get("RULES", {}), base)
+    idle = set()
+    if values["account_lockout"] != "unknown_devices":
+        idle.add(DEVICE_FAILURES.name)
+    if not values["trap_paths"]:
+        idle.add(TRAP.name)
+    return tuple(rule for rule in with_overrides(values["rules"], base) if rule.name not in idle)
 
 
 def _unknown(name: object) -> InvalidSetting:

@@ -39,7 +39,9 @@ class RequestContext:
         "authenticated",
         "collects",
         "denied",
+        "device",
         "episode",
+        "exempt",
         "finished",
         "pending",
         "refused",
@@ -65,6 +67,10 @@ class RequestContext:
         self.finished = False
         #: Somebody calls ``Pipeline.finish`` at the end, in this thread: replies may wait until then.
         self.collects = False
+        #: What the project's EXEMPT_WHEN said, once it was asked.
+        self.exempt: bool | None = None
+        #: What is known of the device: a room above knows what that is.
+        self.device: Any = None
         self._request_id = ""
 
     @property

@@ -70,6 +70,14 @@ class EventType(_Text):
     ADDRESS_BLOCKED = "address_blocked"
     ADDRESS_UNBLOCKED = "address_unblocked"
     BLOCK_SUPPRESSED = "block_suppressed"
+    TRAP_HIT = "trap_hit"
+    NETWORK_PROPOSED = "network_proposed"
+    NETWORK_ALLOWED = "network_allowed"
+    NETWORK_DISALLOWED = "network_disallowed"
+    LIST_IMPORTED = "list_imported"
+    CONSECUTIVE_FAILURES_EXCEEDED = "consecutive_failures_exceeded"
+    UNLOCK_MAIL_SENT = "unlock_mail_sent"
+    DATA_ERASED = "data_erased"
     CLIENT_ADDRESS_UNKNOWN = "client_address_unknown"
     MODE_OVERRIDDEN = "mode_overridden"
     DEGRADED = "degraded"
@@ -106,6 +114,14 @@ VOCABULARY: Mapping[str, EventSpec] = {
     EventType.ADDRESS_BLOCKED: EventSpec(_T, _ERROR, "authn_login_lock"),
     EventType.ADDRESS_UNBLOCKED: EventSpec(_T, _INFO, "authz_admin"),
     EventType.BLOCK_SUPPRESSED: EventSpec(_T, _WARNING, "authn_login_fail_max"),
+    EventType.TRAP_HIT: EventSpec(_T, _WARNING, "malicious_attack_tool"),
+    EventType.NETWORK_PROPOSED: EventSpec(_T, _ERROR, "malicious_extraneous"),
+    EventType.NETWORK_ALLOWED: EventSpec(_T, _INFO, "authz_admin"),
+    EventType.NETWORK_DISALLOWED: EventSpec(_T, _INFO, "authz_admin"),
+    EventType.LIST_IMPORTED: EventSpec(_T, _INFO, "authz_admin"),
+    EventType.CONSECUTIVE_FAILURES_EXCEEDED: EventSpec(_C, _CRITICAL, "authn_login_fail_max"),
+    EventType.UNLOCK_MAIL_SENT: EventSpec(_C, _INFO, "user_updated"),
+    EventType.DATA_ERASED: EventSpec(_S, _WARNING, "sensitive_delete"),
     EventType.CLIENT_ADDRESS_UNKNOWN: EventSpec(_S, _WARNING, "sys_monitor_disabled"),
     EventType.MODE_OVERRIDDEN: EventSpec(_S, _WARNING, "sys_monitor_disabled"),
     EventType.DEGRADED: EventSpec(_S, _ERROR, "sys_monitor_disabled"),

@@ -17,9 +17,11 @@ from secguard.blocking.replica import FOREVER, BlockEntry
 from secguard.blocking.response import Refusal, refuse
 from secguard.conf import get_settings
 from secguard.context import RequestContext, bind, context_of, current, unbind
+from secguard.events import EventType
 from secguard.failures import report_failure
 from secguard.logging import get_event_logger
-from secguard.pipeline import get_replica, get_store, note_blocked, report_address_unknown, report_suppressed
+from secguard.network import ClientAddress
+from secguard.pipeline import get_replica, get_store, is_exempt, note_blocked, report_address_unknown, report_suppressed
 from secguard.records import get_synchroniser, save
 
 GetResponse = Callable[[HttpRequest], Any]
@@ -59,6 +61,11 @@ class SecurityGuardMiddleware:
         refusal = _look_up(context)
         if refusal is not None:
             return refusal
+        if is_trap(request.path):
+            _spring(context)
+            refusal = _look_up(context)
+            if refusal is not None:
+                return refusal
         context.collects = True
         token = bind(context)
         try:
@@ -82,6 +89,11 @@ class SecurityGuardMiddleware:
         refusal = _look_up(context)
         if refusal is not None:
             return refusal
+        if is_trap(request.path):
+            await sync_to_async(_spring)(context)
+            refusal = _look_up(context)
+            if refusal is not None:
+                return refusal
         token = bind(context)
         try:
             try:
@@ -126,6 +138,23 @@ def _is_exempt(path: str) -> bool:
     return any(path == each or path.startswith(each.rstrip("/") + "/") for each in exempt)
 
 
+def is_trap(path: str) -> bool:
+    """Is it a path of TRAP_PATHS, below one, or with such an ending?"""
+    traps = get_settings().trap_paths
+    return bool(traps) and any(
+        path.endswith(trap[1:]) if trap[0] == "*" else path == trap or path.startswith(trap.rstrip("/") + "/")
+        for trap in traps
+    )
+
+
+def _spring(context: RequestContext) -> None:
+    """Somebody asked for what nobody honest asks for: an event, and what the rules make of it."""
+    try:
+        get_event_logger().log(EventType.TRAP_HIT, message="Trap path requested", request=context.request)
+    except Exception:
+        report_failure("a hit of a trap path could not be counted")
+
+
 def _look_up(context: RequestContext) -> HttpResponseBase | None:
     """One look into memory. → the answer for a blocked address, or None for everybody else."""
     entry = get_replica().find(context.address)
@@ -136,12 +165,25 @@ def _look_up(context: RequestContext) -> HttpResponseBase | None:
 
 def _blocked(context: RequestContext, entry: BlockEntry) -> HttpResponseBase | None:
     address = context.address
-    if address.exempt or not get_settings().enforces:
-        reason = "allowlist" if address.allowlisted else "trusted_proxy" if address.trusted_proxy else "monitor"
+    reason = _pardon(context, address)
+    if reason:
         report_suppressed(entry.network, reason, context)
         return None
     left = None if entry.expires == FOREVER else max(1, ceil(entry.expires - get_replica().clock()))
     return _refuse(context, note_blocked(context, entry), "blocked", left)
+
+
+def _pardon(context: RequestContext, address: ClientAddress) -> str:
+    """Why a blocked address is served all the same; empty if it is not."""
+    if address.allowlisted:
+        return "allowlist"
+    if address.trusted_proxy:
+        return "trusted_proxy"
+    if get_replica().is_allowed(address):
+        return "allowed"
+    if is_exempt(context):
+        return "exempt"
+    return "" if get_settings().enforces else "monitor"
 
 
 def _refuse(context: RequestContext, episode: Episode, kind: str, retry_after: int | None) -> HttpResponseBase:

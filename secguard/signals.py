@@ -7,6 +7,7 @@ address_blocked     ``network``, ``rule``, ``duration`` (seconds or None), ``ref
 address_unblocked   ``network``, ``by``
 account_locked      ``account``, ``rule``
 account_unlocked    ``account``, ``by``
+consecutive_failures_exceeded ``account``, ``count``, ``user`` (or None): see MAX_CONSECUTIVE_FAILURES
 permission_denied   ``request``, ``user`` and further context: send it yourself for a denial
                     that Django does not see
 =================== ==========================================================================
@@ -20,4 +21,5 @@ address_blocked = Signal()
 address_unblocked = Signal()
 account_locked = Signal()
 account_unlocked = Signal()
+consecutive_failures_exceeded = Signal()
 permission_denied = Signal()

@@ -16,11 +16,15 @@ RECENT = 60.0
 
 
 class BlockEntry(NamedTuple):
-    """One block. ``expires``: on the replica's monotonic clock, so that no wall clock can undo it."""
+    """One block. ``expires``: on the replica's monotonic clock, so that no wall clock can undo it.
+
+    ``automatic``: a rule raised it.
+    """
 
     network: str
     reference: str
     expires: float
+    automatic: bool = False
 
 
 class Replica:
@@ -51,6 +55,23 @@ class Replica:
             return entry
         self._drop_expired(entry.network)
         return self.find(address)
+
+    def is_allowed(self, address: ClientAddress) -> bool:
+        """Has an operator said that this address is never refused?"""
+        return False
+
+    def active(self) -> int:
+        """How many blocks of rules are in force."""
+        return sum(any(entry.automatic for entry in entries.values()) for entries in self._blocks.values())
+
+    def count_inside(self, address: ClientAddress, prefix: int) -> int:
+        """How many addresses (IPv6: /64) rules have blocked inside the network of this prefix around the address."""
+        wide = ip_network(address.network_of(prefix))
+        return sum(
+            any(entry.automatic for entry in entries.values())
+            for network, entries in self._blocks.items()
+            if _is_single(parsed := ip_network(network)) and parsed.version == wide.version and parsed.subnet_of(wide)  # type: ignore[arg-type]
+        )
 
     def _find_wide(self, address: ClientAddress) -> BlockEntry | None:
         now = self.clock()

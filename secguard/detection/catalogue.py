@@ -52,8 +52,31 @@ ACCOUNT_FAILURES = Rule(
     technique="T1110.001",
 )
 
+#: Counted where ACCOUNT_LOCKOUT is "unknown_devices": guesses from a device that once was logged in to the account.
+DEVICE_FAILURES = Rule(
+    name="device_failures",
+    events=_FAILED,
+    subject="device",
+    threshold=10,
+    window=30 * MINUTE,
+    action=Action.REFUSE,
+    technique="T1110.001",
+)
+#: Counted where TRAP_PATHS names any.
+TRAP = Rule(
+    name="trap",
+    events=EventType.TRAP_HIT.value,
+    subject="address",
+    threshold=1,
+    window=15 * MINUTE,
+    action=Action.BLOCK,
+    technique="T1595.003",
+)
+
 #: Techniques are those of MITRE ATT&CK Enterprise.
 DEFAULT_RULES: tuple[Rule, ...] = (BRUTE_FORCE, DISTRIBUTED_ATTACK, ACCOUNT_ENUMERATION, ACCOUNT_FAILURES)
+#: With those that are counted only where a setting asks for what they count.
+ALL_RULES = (*DEFAULT_RULES, DEVICE_FAILURES, TRAP)
 _FIELDS = tuple(item.name for item in fields(Rule) if item.init and item.name != "name")
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-from binascii import b2a_base64
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from secguard.detection.identity import NO_VALUE, VALUE_SIZE, keyed_digest
-from secguard.detection.rule import BLOCKABLE_SUBJECTS, RECORD_CAP, Action, Rule
+from secguard.detection.rule import RECORD_CAP, SUBJECTS, Action, Rule
 from secguard.detection.store import (
     ABANDON,
     FAIL,
@@ -47,7 +47,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.05
 _FIRST_LOOK, _LONGEST_LOOK = 0.001, 0.02
 _LOGIN = EventType.LOGIN_FAILED.value
 #: Where a rule counts no distinct field, entries carry this one, so that a success can forgive its own.
-_PARTNER = {"address": "account", "network": "account", "account": "address", "user": "address", "pair": ""}
+_PARTNER = {"account": "address", "user": "address", "pair": ""}  # of all others the account
 _MAX_CACHED = 10_000
 
 T = TypeVar("T")
@@ -86,7 +86,8 @@ class Observation(NamedTuple):
 
     ``address``: the canonical address, an IPv6 one as its /64. ``network``: its /24 or /48.
     ``account``: the normalised identifier. ``user``: the primary key. ``fields``: what else rules may
-    count. ``enforce``: limits may refuse this address.
+    count. ``enforce``: limits may refuse this address. ``lockable``: limits on the account may refuse this client.
+    ``device``: a device that proved to have been logged in to the account. ``subjects``: the project's own.
     """
 
     address: str = ""
@@ -95,6 +96,9 @@ class Observation(NamedTuple):
     user: str | None = None
     fields: Mapping[str, Any] = MappingProxyType({})
     enforce: bool = True
+    lockable: bool = True
+    device: str = ""
+    subjects: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +194,7 @@ class Detector:
             for limiting in (False, True):
                 watches = [self._watch(rule, mine, limiting) for rule in mine]
                 self._panels[kind, limiting] = Panel(watches, lease_ms=self._lease_ms, cap=self._cap)
-            panels = self._panels[kind, False], self._panels[kind, kind in BLOCKABLE_SUBJECTS]
+            panels = self._panels[kind, False], self._panels[kind, True]
             for event_type in dict.fromkeys(event for rule in mine for event in rule.events):
                 streams = tuple((self._stream(event_type, part), part) for part in _parts(mine, event_type, kind))
                 self._feeds.setdefault(event_type, []).append(_Feed(kind, streams, panels))
@@ -198,7 +202,7 @@ class Detector:
     def _watch(self, rule: Rule, siblings: list[Rule], limiting: bool) -> Watch:
         parts = [(event, rule.distinct or _parts(siblings, event, rule.subject)[0]) for event in rule.events]
         streams = b"".join(self._stream(event, part) for event, part in parts)
-        limits = limiting and rule.action is Action.BLOCK and _LOGIN in rule.events
+        limits = limiting and rule.action is not Action.LOG and _LOGIN in rule.events
         return Watch(rule.name, streams, rule.distinct is not None, rule.window_ms, rule.threshold, limits)
 
     def _stream(self, event_type: str, part: str) -> bytes:
@@ -230,7 +234,8 @@ class Detector:
                 for stream, part in streams[1:]:
                     entries += stream + self._value(part, who)
                 key = _key(kind, self._subject_digest(kind, subject))
-                found.append(Target(kind, subject, key, panels[who.enforce], entries, forgiven))
+                limited = who.lockable if kind == "account" else who.enforce
+                found.append(Target(kind, subject, key, panels[limited], entries, forgiven))
         return found
 
     def _subject_digest(self, kind: str, subject: str) -> bytes:
@@ -456,21 +461,34 @@ def _parts(siblings: Iterable[Rule], event_type: str, kind: str) -> list[str]:
     distinct = {rule.distinct for rule in siblings if event_type in rule.events and rule.distinct}
     if event_type == _LOGIN:
         # By its partner (an address's accounts, an account's addresses) a success knows its own failures.
-        return [_PARTNER[kind], *sorted(distinct - {_PARTNER[kind]})]
-    return sorted(distinct) or [_PARTNER[kind]]
+        partner = _PARTNER.get(kind, "account")
+        return [partner, *sorted(distinct - {partner})]
+    return sorted(distinct) or [_PARTNER.get(kind, "account")]
 
 
 def _subject(kind: str, who: Observation) -> str:
     if kind == "pair":
         return f"{who.address} {who.account}" if who.address and who.account else ""
-    return getattr(who, kind) or ""
+    return getattr(who, kind) or "" if kind in SUBJECTS else who.subjects.get(kind, "")
 
 
 def _key(kind: str, digest: bytes) -> bytes:
-    return _PREFIXES[kind] + b2a_base64(digest)[:-3]  # 16 bytes: 22 characters, then "==" and the line's end
+    return _PREFIXES.get(kind, b"sg:x:") + b2a_base64(digest)[:-3]  # without "==" and the line's end
 
 
-_PREFIXES = {"address": b"sg:a:", "account": b"sg:u:", "pair": b"sg:p:", "network": b"sg:n:", "user": b"sg:i:"}
+def account_digest(key: bytes) -> str:
+    """The digest of the account, in hexadecimal, whose record has this key."""
+    return a2b_base64(key.rpartition(b":")[2] + b"==").hex()
+
+
+_PREFIXES = {
+    "address": b"sg:a:",
+    "account": b"sg:u:",
+    "pair": b"sg:p:",
+    "network": b"sg:n:",
+    "user": b"sg:i:",
+    "device": b"sg:d:",
+}
 
 
 def _jittered(seconds: float) -> float:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
+from typing import TypeAlias
 
 from secguard.events import EventType, Severity, spec_of
 from secguard.exceptions import InvalidRule
@@ -24,35 +25,53 @@ CONSEQUENCES = frozenset(
         EventType.ADDRESS_BLOCKED,
         EventType.ADDRESS_UNBLOCKED,
         EventType.BLOCK_SUPPRESSED,
+        EventType.NETWORK_PROPOSED,
+        EventType.NETWORK_ALLOWED,
+        EventType.NETWORK_DISALLOWED,
+        EventType.LIST_IMPORTED,
+        EventType.CONSECUTIVE_FAILURES_EXCEEDED,
+        EventType.UNLOCK_MAIL_SENT,
+        EventType.DATA_ERASED,
         EventType.CLIENT_ADDRESS_UNKNOWN,
         EventType.MODE_OVERRIDDEN,
         EventType.DEGRADED,
         EventType.RECOVERED,
     }
 )
-SUBJECTS = ("address", "account", "pair", "network", "user")
+SUBJECTS = ("address", "account", "pair", "network", "user", "device")
 #: Subjects that stand for a client address, so that there is something to block.
 BLOCKABLE_SUBJECTS = ("address", "pair", "network")
 
 
 class Action(str, Enum):
-    """What follows when a rule opens a threat. A threat is always logged and signalled."""
+    """What follows when a rule opens a threat. A threat is always logged and signalled.
+
+    ``refuse``: attempts at or above the threshold are refused, and nobody is blocked. ``block``: that, and the
+    address is blocked. ``lock``: that, and the account is locked, as SECGUARD["ACCOUNT_LOCKOUT"] says.
+    """
 
     LOG = "log"
+    REFUSE = "refuse"
     BLOCK = "block"
+    LOCK = "lock"
 
     def __str__(self) -> str:
         return str(self.value)
+
+
+Duration: TypeAlias = "int | float | timedelta"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """Opens a threat when ``threshold`` events of ``events`` fall on one subject within ``window``.
 
-    ``events``: one event type or several. ``subject``: whom to count, one of ``SUBJECTS``.
+    ``events``: one event type or several. ``subject``: whom to count, one of ``SUBJECTS`` or of the project's own
+    in SECGUARD["SUBJECTS"].
     ``distinct``: count different values of this field (``account``, ``address``, ``network``, ``user``,
-    ``path``, ``user_agent`` or a key of the event's context) instead of events. ``window`` and
-    ``block_duration``: seconds or timedelta. ``technique``: an ATT&CK technique for the log.
+    ``path``, ``user_agent`` or a key of the event's context) instead of events. ``window``: seconds or timedelta.
+    ``block_duration``: the same, or one for each further offence in a list, or a callable (offence, threat) →
+    seconds, whose first offence is 1. ``technique``: an ATT&CK technique for the log.
 
     Raises InvalidRule, which names the field.
     """
@@ -65,7 +84,7 @@ class Rule:
     distinct: str | None = None
     severity: Severity = Severity.CRITICAL
     action: Action = Action.LOG
-    block_duration: int | float | timedelta | None = None
+    block_duration: Duration | Sequence[Duration] | Callable[..., float] | None = None
     technique: str = ""
     window_ms: int = field(init=False, repr=False, compare=False)
 
@@ -75,8 +94,7 @@ class Rule:
         settle(self, "events", self._event_types())
         settle(self, "window", self._seconds("window", self.window, MAX_WINDOW))
         settle(self, "window_ms", int(self._seconds("window", self.window, MAX_WINDOW) * 1000))
-        if self.block_duration is not None:
-            settle(self, "block_duration", self._seconds("block_duration", self.block_duration, MAX_BLOCK))
+        settle(self, "block_duration", self._durations())
         settle(self, "severity", self._member("severity", Severity, self.severity))
         settle(self, "action", self._member("action", Action, self.action))
         self._check_threshold()
@@ -108,6 +126,16 @@ class Rule:
                 raise self._fail(f"events: {str(event_type)!r} follows from rules and is counted by none")
         return tuple(dict.fromkeys(str(event_type) for event_type in given))
 
+    def _durations(self) -> object:
+        given = self.block_duration
+        if given is None or callable(given):
+            return given
+        if isinstance(given, (list, tuple)):
+            if not given:
+                raise self._fail("block_duration is empty; give at least one duration")
+            return tuple(self._seconds("block_duration", each, MAX_BLOCK) for each in given)
+        return self._seconds("block_duration", given, MAX_BLOCK)
+
     def _seconds(self, name: str, value: object, most: int | None) -> float:
         seconds = value.total_seconds() if isinstance(value, timedelta) else value
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
@@ -133,14 +161,21 @@ class Rule:
             raise self._fail(f"threshold is {threshold}; it must be from 1 to {RECORD_CAP}, where counts saturate")
 
     def _check_subject(self) -> None:
-        if self.subject not in SUBJECTS:
-            raise self._fail(f"subject is {self.subject!r:.80}; use one of {', '.join(SUBJECTS)}")
+        # A name that is none of ours may be the project's own: the settings know.
+        if not isinstance(self.subject, str) or not self.subject.isidentifier() or len(self.subject) > 64:
+            raise self._fail(f"subject is {self.subject!r:.80}; use one of {', '.join(SUBJECTS)}, or your own")
         if self.distinct is not None and not (isinstance(self.distinct, str) and self.distinct.isidentifier()):
             raise self._fail(f"distinct is {self.distinct!r:.80}; name a field such as 'account' or 'address'")
         if self.distinct == self.subject:
             raise self._fail(f"distinct and subject are both {self.subject!r}: there would never be more than one")
-        if self.action is Action.BLOCK and self.subject not in BLOCKABLE_SUBJECTS:
+        if self.action is Action.BLOCK and self.subject in SUBJECTS and self.subject not in BLOCKABLE_SUBJECTS:
             raise self._fail(
                 f"action 'block' needs an address to block, but subject is {self.subject!r}; "
                 f"use action 'log', or one of the subjects {', '.join(BLOCKABLE_SUBJECTS)}"
             )
+        if self.action is Action.LOCK and self.subject != "account":
+            raise self._fail(
+                f"action 'lock' locks an account, but subject is {self.subject!r}; use 'refuse' or 'block'"
+            )
+        if self.action is Action.REFUSE and self.subject == "user":
+            raise self._fail("action 'refuse' acts before anybody knows the user; use the subject 'account'")

@@ -96,7 +96,10 @@ class ClientAddress(NamedTuple):
         """What many subjects are raised to: ``"192.0.2.0/24"``, or an IPv6 /48; ``""`` if unknown."""
         if not self.known:
             return ""
-        prefix = _NETWORK_PREFIX[self.version]
+        return self.network_of(_NETWORK_PREFIX[self.version])
+
+    def network_of(self, prefix: int) -> str:
+        """The network of this prefix length around a known address, in CIDR notation."""
         return f"{_first_address(self.version, self.number, prefix)}/{prefix}"
 
     def __str__(self) -> str:

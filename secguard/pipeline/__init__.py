@@ -1,8 +1,8 @@
 """event → detect → emit → decide: the one place that knows them all."""
 
 from secguard.pipeline.attempts import Pipeline
-from secguard.pipeline.decisions import block, follow_up, keep_up
-from secguard.pipeline.parts import get_replica, get_store, get_waiting_room
+from secguard.pipeline.decisions import block, follow_up, is_exempt, keep_up, lock
+from secguard.pipeline.parts import get_locks, get_replica, get_store, get_waiting_room
 from secguard.pipeline.reports import (
     get_refusals,
     make_event,
@@ -20,11 +20,14 @@ __all__ = [
     "Pipeline",
     "block",
     "follow_up",
+    "get_locks",
     "get_refusals",
     "get_replica",
     "get_store",
     "get_waiting_room",
+    "is_exempt",
     "keep_up",
+    "lock",
     "make_event",
     "note_blocked",
     "report_address_unknown",

@@ -8,21 +8,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from django.utils.functional import LazyObject, empty
+from django.utils.module_loading import import_string
 
 from secguard.conf import get_settings
 from secguard.context import RequestContext
 from secguard.detection import Detector, Observation, Rule
 from secguard.detection.detector import Attempt, Findings, Pause, Procedure, Trip, Turn
+from secguard.detection.rule import SUBJECTS
 from secguard.detection.store import Op
+from secguard.failures import report_failure
 from secguard.formatters.text import clean_text
 from secguard.network import ClientAddress
-from secguard.pipeline.decisions import follow_up, keep_up
-from secguard.pipeline.parts import get_store, get_waiting_room
+from secguard.pipeline.decisions import follow_up, is_exempt, keep_up
+from secguard.pipeline.parts import get_replica, get_store, get_waiting_room
 from secguard.pipeline.reports import note_refused_attempt
 
 T = TypeVar("T")
 
-_WHO = {"address", "network", "account", "pair", "user"}
+_WHO = set(SUBJECTS)
 
 
 class Pipeline:
@@ -32,7 +35,12 @@ class Pipeline:
         self.detector = Detector(rules, key=get_settings().hmac_key)
         parts = {part for rule in self.detector.rules.values() for part in (rule.subject, rule.distinct) if part}
         self._wants_network = "network" in parts
-        self._wants_fields = bool(parts - _WHO)
+        self._own = {
+            name: import_string(given) if isinstance(given, str) else given
+            for name, given in get_settings().subjects.items()
+            if name in parts
+        }
+        self._wants_fields = bool(parts - _WHO - self._own.keys())
 
     # -- attempts ----------------------------------------------------------------------------------------
 
@@ -50,14 +58,35 @@ class Pipeline:
         fields: Mapping[str, Any] | None = None,
     ) -> Observation:
         """Whom an event concerns, as far as the rules want to know."""
+        may_refuse = (
+            get_settings().enforces
+            and not (address.allowlisted or address.trusted_proxy)
+            and not is_exempt(context)
+            and not get_replica().is_allowed(address)
+        )
         return Observation(
             address.subject,
             address.network if self._wants_network else "",
             account,
             user,
             _counted_fields({**context.fields(), **(fields or {})}) if self._wants_fields else {},
-            get_settings().enforces and not address.exempt,
+            enforce=may_refuse and address.known,
+            lockable=may_refuse,
+            subjects=self._own_subjects(context, account) if self._own else {},
         )
+
+    def _own_subjects(self, context: RequestContext, account: str | None) -> dict[str, str]:
+        """What the project's own functions say whom this concerns. One that fails says nobody."""
+        found = {}
+        for name, function in self._own.items():
+            try:
+                value = function(context.request, account) if context.request is not None else None
+            except Exception:
+                report_failure("SECGUARD['SUBJECTS'][%r] failed; nothing is counted for it", name)
+                continue
+            if value:
+                found[name] = clean_text(value, 2_048)
+        return found
 
     def _begin(self, context: RequestContext, attempt: Attempt) -> Procedure[None]:
         if context.attempts:

@@ -1,4 +1,4 @@
-"""From threats to what follows: the critical line, the signal, and a block where rule and policy say so."""
+"""From threats to what follows: the critical line, the signal, and a block or a lock where rule and policy say so."""
 
 from __future__ import annotations
 
@@ -6,25 +6,64 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+from django.utils.module_loading import import_string
+
 from secguard import emit, signals
-from secguard.blocking.policy import BlockRequest, Suppressed, decide
+from secguard.blocking.locks import LockEntry
+from secguard.blocking.policy import BlockRequest, LockRequest, Policy, Proposal, Suppressed
 from secguard.blocking.replica import FOREVER, BlockEntry
-from secguard.conf import get_settings
+from secguard.conf import get_settings, until_settings_change
 from secguard.context import RequestContext, current
 from secguard.detection import Threat
 from secguard.events import Event, EventType, new_event_id
+from secguard.failures import report_failure
 from secguard.network import ClientAddress
-from secguard.pipeline.parts import get_replica
-from secguard.pipeline.reports import make_event, report_suppressed
+from secguard.pipeline.parts import get_locks, get_replica
+from secguard.pipeline.reports import make_event, report_proposal, report_suppressed
 
 #: Saves what was decided outside a request; wired by the app, since the database is a room above.
 save_now: Callable[[list[Any]], None] | None = None
+#: How many blocks of rules a network had lately; wired likewise.
+count_offences: Callable[[str], int] | None = None
+
+
+@until_settings_change
+def get_policy() -> Policy:
+    return Policy(get_settings(), get_replica(), _offences)
+
+
+def _offences(network: str) -> int:
+    if count_offences is None:
+        return 0
+    try:
+        return count_offences(network)
+    except Exception:
+        report_failure("earlier offences of %s could not be counted; its block lasts as long as a first one", network)
+        return 0
+
+
+@until_settings_change
+def _exemption() -> Callable[[Any], bool] | None:
+    given = get_settings().exempt_when
+    return import_string(given) if isinstance(given, str) else given
+
+
+def is_exempt(context: RequestContext) -> bool:
+    """Does the project's own function say that nothing may refuse this request? Asked once a request."""
+    if context.exempt is None:
+        ask = _exemption()
+        try:
+            context.exempt = bool(ask and context.request is not None and ask(context.request))
+        except Exception:
+            report_failure("SECGUARD['EXEMPT_WHEN'] failed; nobody is exempt by it")
+            context.exempt = False
+    return context.exempt
 
 
 def follow_up(
     threats: Iterable[Threat], context: RequestContext, address: ClientAddress, alias: str | None = None
 ) -> None:
-    """Make threats known, and block where the rule and the policy say so.
+    """Make threats known, and block or lock where the rule and the policy say so.
 
     ``alias``: what the log shows instead of the account's name.
     """
@@ -34,21 +73,34 @@ def follow_up(
         event = _threat_event(threat, context, address)
         emit.emit(event)
         emit.send(signals.threat_detected, threat=threat, event=event, request=context.request)
-        decision = decide(threat, address, get_settings(), len(get_replica()))
+        decision = get_policy().decide(threat, address, exempt=is_exempt(context))
         if isinstance(decision, BlockRequest):
             block(decision, context)
+            _widen(threat, context, address)
+        elif isinstance(decision, LockRequest):
+            lock(decision, context)
         elif isinstance(decision, Suppressed):
-            report_suppressed(decision.network, decision.reason, context, rule=decision.rule)
+            report_suppressed(decision.subject, decision.reason, context, rule=decision.rule)
 
 
 def keep_up(threats: Iterable[Threat], context: RequestContext, address: ClientAddress) -> None:
-    """An attack goes on. If its block ended before its threat did, block again; the threat is known."""
+    """An attack goes on. If its block or lock ended before its threat did, decide again; the threat is known."""
     for threat in threats:
-        if address.known and get_replica().find(address) is not None:
-            return
-        decision = decide(threat, address, get_settings(), len(get_replica()))
+        if threat.rule.subject != "account" and address.known and get_replica().find(address) is not None:
+            continue
+        decision = get_policy().decide(threat, address, exempt=is_exempt(context))
         if isinstance(decision, BlockRequest):
             block(decision, context)
+        elif isinstance(decision, LockRequest) and get_locks().find(decision.digest) is None:
+            lock(decision, context)
+
+
+def _widen(threat: Threat, context: RequestContext, address: ClientAddress) -> None:
+    wider = get_policy().widen(threat, address)
+    if isinstance(wider, Proposal):
+        report_proposal(wider, context)
+    elif wider is not None:
+        block(wider, context)
 
 
 def _threat_event(threat: Threat, context: RequestContext, address: ClientAddress) -> Event:
@@ -79,7 +131,7 @@ def block(request: BlockRequest, context: RequestContext, *, saved: bool = False
     """Put a block in force in this process at once, make it known, and have it saved unless it is."""
     replica = get_replica()
     expires = FOREVER if request.duration is None else replica.clock() + request.duration
-    replica.raise_here(BlockEntry(request.network, request.reference, expires))
+    replica.raise_here(BlockEntry(request.network, request.reference, expires, automatic=bool(request.rule)))
     emit.emit(
         make_event(
             EventType.ADDRESS_BLOCKED,
@@ -88,7 +140,8 @@ def block(request: BlockRequest, context: RequestContext, *, saved: bool = False
                 "subject": request.network,
                 "rule": request.rule,
                 "reason": request.reason,
-                "duration_seconds": request.duration,
+                "duration_seconds": None if request.duration is None else round(request.duration, 1),
+                "offence": request.offence,
                 "by": request.by,
                 "reference": request.reference,
                 **context.describe(context.address),
@@ -103,8 +156,37 @@ def block(request: BlockRequest, context: RequestContext, *, saved: bool = False
         duration=request.duration,
         reference=request.reference,
     )
-    if saved:
-        return
+    if not saved:
+        _save(request, context)
+
+
+def lock(request: LockRequest, context: RequestContext, *, saved: bool = False) -> None:
+    """Put a lock of an account in force in this process at once, make it known, and have it saved unless it is."""
+    locks = get_locks()
+    expires = FOREVER if request.duration is None else locks.clock() + request.duration
+    locks.add(LockEntry(request.digest, request.reference, expires, request.scope))
+    event = make_event(
+        EventType.ACCOUNT_LOCKED,
+        f"Account {request.account} locked" + ("" if request.duration is None else f" for {request.duration:g} s"),
+        {
+            "username": request.account,
+            "rule": request.rule,
+            "reason": request.reason,
+            "scope": request.scope,
+            "duration_seconds": request.duration,
+            "by": request.by,
+            "reference": request.reference,
+            **context.describe(context.address),
+            "event_id": new_event_id(),
+        },
+    )
+    emit.emit(event)
+    emit.send(signals.account_locked, account=request.account, rule=request.rule)
+    if not saved:
+        _save(request, context)
+
+
+def _save(request: BlockRequest | LockRequest, context: RequestContext) -> None:
     if context is current() and not context.finished:
         context.rows.append(request)
     elif save_now is not None:

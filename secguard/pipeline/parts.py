@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from secguard.blocking.locks import Locks
 from secguard.blocking.replica import Replica
 from secguard.blocking.waiting import WaitingRoom
 from secguard.conf import get_settings, until_settings_change
@@ -22,6 +23,12 @@ def get_store() -> ResilientStore:
 def get_replica() -> Replica:
     """The blocks in force, as this process knows them."""
     return Replica()
+
+
+@until_settings_change
+def get_locks() -> Locks:
+    """The account locks in force, as this process knows them."""
+    return Locks()
 
 
 @until_settings_change

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from secguard import emit
+from secguard.blocking.policy import Proposal
 from secguard.blocking.refusals import Episode, RefusalLog
 from secguard.blocking.replica import BlockEntry
 from secguard.conf import MODE_VARIABLE, get_settings, until_settings_change
@@ -30,6 +31,14 @@ def report_suppressed(network: str, reason: str, context: RequestContext, rule: 
     _note(f"suppressed:{reason}", network, context, reason=reason, rule=rule)
 
 
+def report_proposal(proposal: Proposal, context: RequestContext) -> None:
+    """Say that so many addresses of a network are blocked that the network may be meant."""
+    _note("proposed", proposal.network, context, blocked_addresses=proposal.count, hint=_PROPOSAL_HINT)
+
+
+_PROPOSAL_HINT = "Block it with 'manage.py secguard block', or let SECGUARD['NETWORK_ACTION_IPV4'] be 'block'."
+
+
 def note_blocked(context: RequestContext, entry: BlockEntry) -> Episode:
     """A blocked address asked for something."""
     return _note("blocked", entry.network, context, block=entry.reference)
@@ -47,6 +56,10 @@ _REFUSALS = {
     "unknown": (
         EventType.CLIENT_ADDRESS_UNKNOWN,
         "The client's address is unknown behind {subject}",
+    ),
+    "proposed": (
+        EventType.NETWORK_PROPOSED,
+        "Addresses of {subject} are blocked one after the other: the network may be meant",
     ),
     "suppressed": (EventType.BLOCK_SUPPRESSED, "Did not refuse {subject}, which rules would block"),
 }

@@ -4,7 +4,7 @@ What faces a user never raises: what cannot be read is read later, what cannot b
 and said. What an operator asks for (``block_network``, ``unblock_network``) raises the database's errors.
 """
 
-from secguard.records.database import TOKEN, announce, database, database_now, insert
+from secguard.records.database import TOKEN, announce, count_offences, database, database_now, insert
 from secguard.records.operators import active_blocks, block_network, canonical_network, unblock_network
 from secguard.records.synchroniser import (
     FULL_LOAD_INTERVAL,
@@ -24,6 +24,7 @@ __all__ = [
     "announce",
     "block_network",
     "canonical_network",
+    "count_offences",
     "database",
     "database_now",
     "get_synchroniser",

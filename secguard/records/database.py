@@ -13,9 +13,10 @@ from django.db.models.functions import Now
 from django.db.models.sql import Query
 from django.utils.dateparse import parse_datetime
 
-from secguard.blocking.policy import BlockRequest
+from secguard.blocking.policy import BlockRequest, LockRequest
+from secguard.conf import get_settings
 from secguard.failures import report_failure
-from secguard.models import Block
+from secguard.models import AccountLock, Block
 from secguard.pipeline import get_store
 
 #: The token in the store that changes whenever the blocks do.
@@ -40,27 +41,45 @@ def database_now(alias: str) -> datetime:
     return now if django_settings.USE_TZ else now.replace(tzinfo=None)  # type: ignore[no-any-return]
 
 
-def insert(requests: Iterable[BlockRequest]) -> None:
-    """Write blocks into the database and tell the other workers. Raises the database's errors."""
+def insert(requests: Iterable[BlockRequest | LockRequest]) -> None:
+    """Write decisions into the database and tell the other workers. Raises the database's errors."""
     alias = database()
     now = database_now(alias)
-    rows = [
-        Block(
-            network=request.network,
-            reference=request.reference,
-            rule=request.rule,
-            reason=request.reason[:255],
-            counter=request.counter,
-            created_by=request.by[:150],
-            created_at=now,
-            updated_at=now,
-            expires_at=None if request.duration is None else now + timedelta(seconds=request.duration),
-        )
-        for request in requests
-    ]
+    blocks: list[Block] = []
+    locks: list[AccountLock] = []
+    for request in requests:
+        common: dict[str, Any] = {
+            "reference": request.reference,
+            "rule": request.rule,
+            "reason": request.reason[:255],
+            "counter": request.counter,
+            "created_by": request.by[:150],
+            "created_at": now,
+            "updated_at": now,
+            "expires_at": None if request.duration is None else now + timedelta(seconds=request.duration),
+        }
+        if isinstance(request, BlockRequest):
+            blocks.append(Block(network=request.network, **common))
+        else:
+            account = request.account[:254]
+            locks.append(AccountLock(digest=request.digest, account=account, scope=request.scope, **common))
     # A row may be there already, if only the answer to an earlier attempt was lost.
-    Block.objects.using(alias).bulk_create(rows, ignore_conflicts=True)
+    if blocks:
+        Block.objects.using(alias).bulk_create(blocks, ignore_conflicts=True)
+    if locks:
+        AccountLock.objects.using(alias).bulk_create(locks, ignore_conflicts=True)
     announce(alias)
+
+
+def count_offences(network: str) -> int:
+    """Blocks of rules that this network had since it was last quiet for OFFENCE_MEMORY; lifted ones were mistakes.
+
+    Raises the database's errors.
+    """
+    alias = database()
+    since = database_now(alias) - timedelta(seconds=get_settings().offence_memory)
+    rows = Block.objects.using(alias).filter(network=network, lifted_at=None, created_at__gt=since)
+    return rows.exclude(rule="").count()
 
 
 def announce(alias: str) -> None:

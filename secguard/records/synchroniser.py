@@ -19,7 +19,7 @@ from django.db import (
 )
 from django.db.models import Q
 
-from secguard.blocking.policy import BlockRequest
+from secguard.blocking.policy import BlockRequest, LockRequest
 from secguard.blocking.replica import FOREVER, BlockEntry
 from secguard.conf import get_settings, until_settings_change
 from secguard.failures import report_failure
@@ -55,7 +55,7 @@ class Synchroniser:
     """
 
     def __init__(self) -> None:
-        self.unsaved: deque[BlockRequest] = deque()
+        self.unsaved: deque[BlockRequest | LockRequest] = deque()
         self.lost_rows = 0
         self._busy = Lock()
         self._loading = Lock()
@@ -133,7 +133,7 @@ class Synchroniser:
 
     # -- saving ------------------------------------------------------------------------------------------
 
-    def save(self, requests: Sequence[BlockRequest]) -> None:
+    def save(self, requests: Sequence[BlockRequest | LockRequest]) -> None:
         """Save blocks now, or keep them until the database is back."""
         self.unsaved.extend(requests)
         try:
@@ -155,7 +155,7 @@ class Synchroniser:
         except Exception:
             self._save_singly(waiting)
 
-    def _save_singly(self, waiting: list[BlockRequest]) -> None:
+    def _save_singly(self, waiting: list[BlockRequest | LockRequest]) -> None:
         """One of them cannot be a row: it must not keep the others out."""
         for at, request in enumerate(waiting):
             try:
@@ -165,9 +165,9 @@ class Synchroniser:
                 raise
             except Exception:
                 self.lost_rows += 1
-                report_failure("the block of %s cannot be saved; it holds in this process alone", request.network)
+                report_failure("the decision %s cannot be saved; it holds in this process alone", request.reference)
 
-    def _take_waiting(self) -> list[BlockRequest]:
+    def _take_waiting(self) -> list[BlockRequest | LockRequest]:
         """Each block is taken by one thread alone: a deque's pop is atomic."""
         while len(self.unsaved) > MAX_UNSAVED:
             self.unsaved.popleft()
@@ -197,7 +197,7 @@ class Synchroniser:
 
 def _entry(row: Block, database_time: datetime) -> BlockEntry:
     left = FOREVER if row.expires_at is None else (row.expires_at - database_time).total_seconds()
-    return BlockEntry(row.network, str(row.reference), get_replica().clock() + left)
+    return BlockEntry(row.network, str(row.reference), get_replica().clock() + left, automatic=bool(row.rule))
 
 
 @until_settings_change
@@ -205,12 +205,12 @@ def get_synchroniser() -> Synchroniser:
     return Synchroniser()
 
 
-def save(requests: Sequence[BlockRequest]) -> None:
+def save(requests: Sequence[BlockRequest | LockRequest]) -> None:
     """Save blocks that were decided, after the view's transaction; never raises."""
     get_synchroniser().save(requests)
 
 
-def save_outside_request(requests: Sequence[BlockRequest]) -> None:
+def save_outside_request(requests: Sequence[BlockRequest | LockRequest]) -> None:
     """Save blocks that were decided where no middleware waits for the end. Never raises.
 
     Inside a transaction they wait for its end: rolled back they would be gone, and an error would break it. They
