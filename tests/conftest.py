@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 import redis
+from django.db import connection
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
 from secguard import conf
+from secguard.blocking import policy
 from secguard.context import renew_orphan
 
 try:
@@ -26,8 +28,12 @@ except ImportError:  # no wheel for this platform
 
 
 @pytest.fixture(autouse=True)
-def _fresh_guard() -> Iterator[None]:
-    """Counters, blocks and whatever else rests on the settings begin anew with each test."""
+def _fresh_guard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Counters, blocks and whatever else rests on the settings begin anew with each test.
+
+    Blocks last as long as the settings say, without the spread that real ones have.
+    """
+    monkeypatch.setattr(policy, "spread", lambda: 0.0)
     conf.reset()
     renew_orphan()
     yield
@@ -129,6 +135,18 @@ def restartable_server(tmp_path: Path) -> Iterator[RestartableServer]:
 def dead_redis_url() -> str:
     """Where nobody listens."""
     return f"redis://127.0.0.1:{_free_port()}/0"
+
+
+@contextmanager
+def without_block_table() -> Iterator[None]:
+    """Every query for blocks fails, as before the first ``migrate`` or without a database server."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE secguard_block RENAME TO secguard_block_away")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE secguard_block_away RENAME TO secguard_block")
 
 
 RunPython = Callable[..., "subprocess.CompletedProcess[str]"]

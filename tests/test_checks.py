@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +11,13 @@ from django.contrib.auth.backends import ModelBackend
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
-from django.db import connection
 from django.http import HttpResponse
 from django.test import Client, override_settings
 
 from secguard.backends import GuardedBackendMixin, SecurityGuardBackend
 from secguard.logging import SecurityEventLogger
 from secguard.middleware import SecurityGuardMiddleware
+from tests.conftest import without_block_table
 
 if TYPE_CHECKING:
     from tests.conftest import RunPython
@@ -41,7 +39,7 @@ class OurFirstBackend(SecurityGuardBackend):
     pass
 
 
-class OurBackend(GuardedBackendMixin, ModelBackend):
+class OurBackend(GuardedBackendMixin, ModelBackend):  # type: ignore[misc] # the mixin takes any credentials
     pass
 
 
@@ -374,20 +372,9 @@ def test_a_mode_from_the_environment_is_a_warning_at_deployment(monkeypatch: pyt
 # -- E006: the tables ----------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def without_tables() -> Iterator[None]:
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE secguard_block RENAME TO secguard_block_away")
-    try:
-        yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE secguard_block_away RENAME TO secguard_block")
-
-
 @pytest.mark.django_db(transaction=True)
 def test_missing_tables_are_an_error_that_names_migrate() -> None:
-    with without_tables():
+    with without_block_table():
         error = found(databases=["default"])["secguard.E006"]
     assert error.level == checks.ERROR
     assert "migrate" in str(error.hint)
@@ -395,7 +382,7 @@ def test_missing_tables_are_an_error_that_names_migrate() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_tables_are_looked_at_only_where_databases_are_checked() -> None:
-    with without_tables():
+    with without_block_table():
         assert warned() == set()
         assert warned(databases=[]) == set()
 
@@ -403,7 +390,7 @@ def test_tables_are_looked_at_only_where_databases_are_checked() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_migrate_is_not_forbidden_by_the_tables_it_would_make(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["manage.py", "migrate"])
-    with without_tables():
+    with without_block_table():
         assert warned(databases=["default"]) == set()
 
 
@@ -415,7 +402,7 @@ def test_tables_that_are_there_are_no_error() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_requests_are_served_without_the_tables() -> None:
-    with without_tables():
+    with without_block_table():
         response = Client().get("/admin/login/")
     assert response.status_code == 200
 

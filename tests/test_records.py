@@ -7,12 +7,11 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection, connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.test import override_settings
 from django.utils import timezone as django_timezone
 
@@ -28,6 +27,7 @@ from secguard.records import FULL_LOAD_INTERVAL, TOKEN, UNSHARED_INTERVAL, Synch
 from secguard.signals import address_blocked, address_unblocked
 from secguard.stores import MemoryStore, ResilientStore
 from secguard.testing import CapturedEvents, ManualClock, capture_events
+from tests.conftest import without_block_table
 
 HOST, OTHER = "203.0.113.7", "203.0.113.8"
 
@@ -95,18 +95,6 @@ def later(clock: ManualClock, sync: Synchroniser, seconds: float = 1.0) -> None:
     clock.advance(seconds)
     assert sync.due()
     sync.poll()
-
-
-@contextmanager
-def database_away() -> Iterator[None]:
-    """Every query for blocks fails, as without a server or without tables."""
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE secguard_block RENAME TO secguard_block_away")
-    try:
-        yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE secguard_block_away RENAME TO secguard_block")
 
 
 # -- the first load ----------------------------------------------------------------------------------------------
@@ -446,7 +434,7 @@ def test_a_database_that_is_away_is_said_once_and_known_blocks_hold(
 ) -> None:
     row(HOST)
     sync.poll()
-    with database_away():
+    with without_block_table():
         for _ in range(200):
             clock.advance(1)
             news(store)
@@ -462,7 +450,7 @@ def test_a_database_that_is_away_is_said_once_and_known_blocks_hold(
 def test_a_database_that_is_back_is_said_and_read(
     sync: Synchroniser, store: ResilientStore, clock: ManualClock, events: CapturedEvents
 ) -> None:
-    with database_away():
+    with without_block_table():
         sync.poll()
     row(HOST)
     later(clock, sync, 2)
@@ -478,7 +466,7 @@ def test_a_database_that_stays_away_is_asked_ever_less_often(
     sync: Synchroniser, store: ResilientStore, clock: ManualClock
 ) -> None:
     waited = []
-    with database_away():
+    with without_block_table():
         for _ in range(10):
             sync.poll()
             since = clock()
@@ -492,12 +480,12 @@ def test_a_database_that_stays_away_is_asked_ever_less_often(
 def test_a_database_that_was_back_is_asked_at_once_the_next_time(
     sync: Synchroniser, store: ResilientStore, clock: ManualClock
 ) -> None:
-    with database_away():
+    with without_block_table():
         for _ in range(5):
             sync.poll()
             clock.advance(60)
     sync.poll()
-    with database_away():
+    with without_block_table():
         news(store)
         later(clock, sync)
         clock.advance(1)
@@ -509,7 +497,7 @@ def test_blocks_that_cannot_be_saved_are_kept_and_saved_later(
     sync: Synchroniser, clock: ManualClock, events: CapturedEvents
 ) -> None:
     requests = [BlockRequest(f"198.51.100.{n}", 600) for n in range(3)]
-    with database_away():
+    with without_block_table():
         for request in requests:
             records.save([request])
         assert list(sync.unsaved) == requests
@@ -527,7 +515,7 @@ def test_a_block_that_is_kept_is_in_force_meanwhile(sync: Synchroniser, clock: M
     from secguard.context import context_for
     from secguard.pipeline import block
 
-    with database_away():
+    with without_block_table():
         block(BlockRequest(HOST, 3600), context_for(None))
         assert is_blocked()
         clock.advance(2 * RECENT)
@@ -575,7 +563,7 @@ def test_what_is_kept_is_bounded_and_what_is_lost_is_said(
     sync: Synchroniser, clock: ManualClock, events: CapturedEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(records.synchroniser, "MAX_UNSAVED", 10)
-    with database_away():
+    with without_block_table():
         for n in range(25):
             records.save([BlockRequest(f"198.51.100.{n}", 600)])
         assert len(sync.unsaved) <= 10
@@ -649,7 +637,7 @@ def test_lifting_a_network_lifts_nothing_inside_or_around_it(sync: Synchroniser)
 
 @committing
 def test_operators_are_told_when_the_database_is_away(sync: Synchroniser) -> None:
-    with database_away():
+    with without_block_table():
         for verb in (records.block_network, records.unblock_network):
             with pytest.raises(DatabaseError):
                 verb(HOST)

@@ -79,7 +79,8 @@ class Proposal:
 Decision: TypeAlias = "BlockRequest | LockRequest | Suppressed"
 
 
-def _spread() -> float:
+def spread() -> float:
+    """A number from -1 to 1."""
     return random.uniform(-1, 1)  # noqa: S311 - spreads, and hides nothing
 
 
@@ -94,10 +95,10 @@ class Policy:
         settings: Settings,
         replica: Replica,
         offences: Callable[[str], int] = lambda network: 0,
-        jitter: Callable[[], float] = _spread,
+        jitter: Callable[[], float] | None = None,
     ) -> None:
         self._settings, self._replica = settings, replica
-        self._offences, self._jitter = offences, jitter
+        self._offences, self._jitter = offences, jitter or spread
 
     def decide(self, threat: Threat, address: ClientAddress, *, exempt: bool = False) -> Decision | None:
         """What follows from a threat; None if its rule asks for nothing. ``exempt``: the project says so."""
@@ -159,21 +160,26 @@ class Policy:
         else:
             seconds = float(ladder)
         # Attackers who were blocked together must not come back together.
-        return max(1.0, seconds * (1 + self._settings.block_jitter * self._jitter()))
+        seconds *= 1 + self._settings.block_jitter * self._jitter()
+        return max(1.0, round(seconds, 0 if seconds >= 60 else 1))
 
     # -- networks ------------------------------------------------------------------------------------------
 
     def widen(self, threat: Threat, address: ClientAddress) -> BlockRequest | Proposal | None:
         """After a block of an address: are so many of its neighbours blocked that the network is meant?"""
         action = self._network_action(address) if not self._suppression(address) else "off"
-        for prefix in reversed(_PREFIXES[address.version]) if action != "off" else ():
+        if action == "off":
+            return None
+        threshold, found = self._settings.network_threshold, None
+        for prefix in _PREFIXES[address.version]:
             count = self._replica.count_inside(address, prefix)
-            if count >= self._settings.network_threshold:
-                network = address.network_of(prefix)
-                if action == "propose":
-                    return Proposal(network, count)
-                return self._request(network, threat, f"{count} of its addresses are blocked", rule=NETWORK_RULE)
-        return None
+            # The narrowest network that holds so many; a wider one, if as many again come from beside it.
+            if count >= threshold * (1 if found is None else 2):
+                found = (address.network_of(prefix), count)
+        if found is None or action == "propose":
+            return found and Proposal(*found)
+        network, count = found
+        return self._request(network, threat, f"{count} of its addresses are blocked", rule=NETWORK_RULE)
 
     def _raised(self, threat: Threat, address: ClientAddress) -> BlockRequest | None:
         """No further address may be blocked: its network is, if it has blocked addresses already."""
