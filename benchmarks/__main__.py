@@ -7,6 +7,8 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -14,6 +16,7 @@ from typing import Any
 
 import redis
 
+from benchmarks import addresses
 from sample_project.demo.servers import redis_protocol_server
 
 #: Scenario → requests in a chunk. A chunk of secguard stands between two of bare Django, whose mean is
@@ -28,15 +31,22 @@ SCENARIOS = {
 }
 ROUNDS = 20
 PAIRS = 5_000
+#: Rounds of wrong logins, and how many in a chunk. They are compared within a round.
+LOGIN_ROUNDS, LOGIN_CHUNK = 200, 10
+
+#: Hides nothing of what is beside it.
+FAST_HASHER = "django.contrib.auth.hashers.MD5PasswordHasher"
+#: Dear enough to show where one kind of login is spared it.
+SLOW_HASHER = "benchmarks.hashers.BriefPBKDF2PasswordHasher"
 
 
 class Worker:
     """A measured process, spoken to in JSON lines."""
 
-    def __init__(self, variant: str, redis_url: str, folder: Path) -> None:
+    def __init__(self, variant: str, redis_url: str, folder: Path, hasher: str) -> None:
         self._errors = (folder / f"{variant}.err").open("w")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", variant, redis_url, str(folder / f"{variant}.log")],
+            [sys.executable, "-m", "benchmarks.worker", variant, redis_url, str(folder / f"{variant}.log"), hasher],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -66,15 +76,24 @@ def main() -> None:
         with redis_protocol_server(folder) as (url, described):
             versions = ", ".join(f"{name} {version(name)}" for name in ("Django", "redis", "hiredis"))
             print(f"Python {platform.python_version()}, {versions}, {described}.")
-            bare, guarded = Worker("bare", url, folder), Worker("secguard", url, folder)
-            try:
+            with _workers(url, folder, FAST_HASHER) as (bare, guarded):
                 guarded.ask("block")
                 _print_times(bare, guarded)
                 _print_counts(guarded)
                 _print_memory(guarded, url)
-            finally:
-                bare.close()
-                guarded.close()
+            with _workers(url, folder, SLOW_HASHER) as (bare, guarded):
+                _print_wrong_logins(bare, guarded)
+    addresses.print_times()
+
+
+@contextmanager
+def _workers(url: str, folder: Path, hasher: str) -> Iterator[tuple[Worker, Worker]]:
+    bare, guarded = Worker("bare", url, folder, hasher), Worker("secguard", url, folder, hasher)
+    try:
+        yield bare, guarded
+    finally:
+        bare.close()
+        guarded.close()
 
 
 def _print_times(bare: Worker, guarded: Worker) -> None:
@@ -113,6 +132,34 @@ def _print_memory(guarded: Worker, url: str) -> None:
         guarded.ask("measure", scenario="failed login", count=PAIRS)
         after = client.info("memory")["used_memory"]
     print(f"\nMemory in the store: {(after - before) / PAIRS:.0f} bytes for each address and account that failed once")
+
+
+def _print_wrong_logins(bare: Worker, guarded: Worker) -> None:
+    """Does the time of an answer tell whether there is such an account?
+
+    Beside each median stands the one of the differences from the round's first known account; that of the second
+    known account is noise.
+    """
+    times: dict[str, dict[str, list[float]]] = {"bare": {}, "secguard": {}}
+    status: dict[str, str] = {}
+    for worker in (bare, guarded):
+        worker.ask("populate", accounts=2 * (LOGIN_ROUNDS + LOGIN_CHUNK))
+    guarded.ask("attack")
+    for worker in (bare, guarded):
+        worker.ask("wrong_logins", rounds=LOGIN_CHUNK)
+    for _ in range(LOGIN_ROUNDS // LOGIN_CHUNK):
+        for worker, found in zip((bare, guarded), times.values(), strict=True):
+            for kind, answers in worker.ask("wrong_logins", rounds=LOGIN_CHUNK).items():
+                found.setdefault(kind, []).extend(ns / 1000 for ns in answers["ns"])
+                status[kind] = answers["status"]
+    print(f"\n{'wrong login':<30}{'bare µs':>9}{'differs':>9}{'secguard µs':>13}{'differs':>9}  status")
+    for kind, answered in status.items():
+        print(f"{kind:<30}", end="")
+        for width, found in zip((9, 13), times.values(), strict=True):
+            base = found["known account"]
+            differs = median(mine - other for mine, other in zip(found[kind], base, strict=True))
+            print(f"{median(found[kind]):>{width}.0f}{differs:>+9.1f}", end="")
+        print(f"  {answered}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """One measured process: answers one JSON line for each JSON command on standard input.
 
-Requests go straight into the WSGI handler; the timer covers the handler, the body and ``close()``. The
-password hasher is MD5, so that hashing hides nothing.
+Requests go straight into the WSGI handler; the timer covers the handler, the body and ``close()``.
 """
 
 from __future__ import annotations
@@ -9,17 +8,21 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count, cycle, repeat
 from typing import Any
 from urllib.parse import urlencode
 
 TOKEN = "a" * 32
 BLOCKED = "203.0.113.66"
+#: More than any rule over accounts needs to open a threat.
+FAILURES = 25
 
 
-def configure(variant: str, redis_url: str, log: str) -> None:
+def configure(variant: str, redis_url: str, log: str, hasher: str) -> None:
     from django.conf import settings
 
     guarded = variant == "secguard"
@@ -30,7 +33,7 @@ def configure(variant: str, redis_url: str, log: str) -> None:
         USE_TZ=True,
         DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
         CACHES={"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis_url}},
-        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+        PASSWORD_HASHERS=[hasher],
         INSTALLED_APPS=[
             "django.contrib.auth",
             "django.contrib.contenttypes",
@@ -83,6 +86,17 @@ class Bench:
         self.application: Callable[..., Any] = get_wsgi_application()
         self.status = ""
         self.number = 0
+        self.strangers = 0
+        members = (f"member{number:06}" for number in count())
+        self.names: dict[str, Iterator[str]] = {
+            "known account": members,
+            "known account, again": members,
+            "unknown account": (f"nobody{number:06}" for number in count()),
+            "known account, threat open": cycle(_attacked("member")),
+            "unknown account, threat open": cycle(_attacked("nobody")),
+            "known account, record full": repeat("member-besieged"),
+            "unknown account, record full": repeat("nobody-besieged"),
+        }
         self.prepare()
 
     def prepare(self) -> None:
@@ -124,11 +138,52 @@ class Bench:
             self.call(_login(BLOCKED, "victim", "wrong"))
         return {"status": self.status}
 
+    def populate(self, accounts: int) -> dict[str, Any]:
+        """Make the accounts that ``wrong_logins`` knows, of which it needs two a round."""
+        from django.contrib.auth.hashers import make_password
+        from django.contrib.auth.models import User
+
+        password = make_password("correct-password")
+        names = [*_attacked("member"), "member-besieged", *(f"member{number:06}" for number in range(accounts))]
+        User.objects.bulk_create(User(username=name, password=password) for name in names)
+        return {}
+
+    def attack(self) -> dict[str, Any]:
+        """Open threats on accounts that ``wrong_logins`` knows, and on others that do not exist."""
+        from secguard.detection.rule import RECORD_CAP
+        from secguard.logging import security_event_logger
+
+        for kind in ("member", "nobody"):
+            attacks = {**dict.fromkeys(_attacked(kind), FAILURES), f"{kind}-besieged": RECORD_CAP}
+            for name, failures in attacks.items():
+                for _ in range(failures):
+                    security_event_logger.log_login_failed(username=name, ip_address=self.stranger())
+        return {}
+
+    def wrong_logins(self, rounds: int) -> dict[str, dict[str, Any]]:
+        """In each round a wrong login of each kind, in an order by chance: none always follows the same other one.
+
+        Each comes from a new address and, where no threat is open, is the first at its account.
+        """
+        found: dict[str, dict[str, Any]] = {kind: {"ns": []} for kind in self.names}
+        for _ in range(rounds):
+            for kind in random.sample(list(self.names), len(self.names)):
+                environ = _login(self.stranger(), next(self.names[kind]), "wrong")
+                found[kind]["ns"].append(self.call(environ))
+                found[kind]["status"] = self.status
+        return found
+
+    def stranger(self) -> str:
+        """An address that no scenario has used."""
+        self.strangers += 1
+        return f"198.19.{self.strangers >> 8}.{self.strangers & 255}"
+
     def count(self, scenario: str, count: int) -> dict[str, Any]:
         """Statements and trips to the store of one request, on average."""
         from django.db import connection
 
-        statements, sends = [], []
+        statements: list[str] = []
+        sends: list[int] = []
 
         def wrapper(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
             statements.append(sql)
@@ -151,6 +206,11 @@ def _counted_sends(sends: list[int]) -> Any:
             data = data[self.send(data) :]
 
     return patch.object(socket.socket, "sendall", counted)
+
+
+def _attacked(kind: str) -> list[str]:
+    """Several, so that what is measured adds little to the failures of each."""
+    return [f"{kind}-attacked{number}" for number in range(20)]
 
 
 def _get(address: str) -> dict[str, Any]:
@@ -194,7 +254,7 @@ def main() -> None:
     # Standard output carries the protocol: whatever else prints goes to standard error.
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    configure(*sys.argv[1:4])
+    configure(*sys.argv[1:])
     bench = Bench()
     for line in sys.stdin:
         command = json.loads(line)

@@ -1,21 +1,25 @@
-"""The store refused, killed and flushed: users get the answers that bare Django gives, and blocks hold."""
+"""The store refused, killed, hung and flushed: users get the answers that bare Django gives, and blocks hold."""
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from django.contrib.auth.models import User
 from django.core.cache import caches
 from django.http import HttpResponse
 
 from secguard.models import Block
 from secguard.pipeline import get_store
-from secguard.stores.resilient import Breaker
+from secguard.stores.resilient import PROBE_INTERVAL, Breaker
 from secguard.testing import CapturedEvents, ManualClock
 from tests.end_to_end import serving
 from tests.end_to_end.backends import CountingBackend
@@ -23,6 +27,9 @@ from tests.end_to_end.conftest import PATIENT, Configure, Visit
 from tests.end_to_end.entry import RIGHT, WRONG, Visitor
 
 pytestmark = pytest.mark.usefixtures("anna")
+
+#: Long enough to be answered by a server that is awake, short enough to wait for once.
+SHORT = 0.5
 
 
 class KillingBackend(CountingBackend):
@@ -65,6 +72,10 @@ def no_redis() -> Iterator[str]:
 
 def degraded(events: CapturedEvents) -> list[tuple[Any, ...]]:
     return [(event.context["component"], event.severity) for event in events.of("degraded")]
+
+
+def episodes(events: CapturedEvents) -> list[str]:
+    return [event.type for event in events if event.type in ("degraded", "recovered")]
 
 
 class TestAStoreThatIsAwayFromTheStart:
@@ -150,7 +161,119 @@ class TestAStoreThatIsKilled:
             visitor.guess(1)
             with redis.Redis.from_url(own_redis) as client:
                 assert client.dbsize() > 0
-        assert [event.type for event in events if event.type in ("degraded", "recovered")] == ["degraded", "recovered"]
+        assert episodes(events) == ["degraded", "recovered"]
+
+
+class Hanging:
+    """A server of one test's own that can be kept from running: it takes connections, and answers nothing."""
+
+    def __init__(self, url: str) -> None:
+        with redis.Redis.from_url(url) as client:
+            self._process = int(client.info("server")["process_id"])
+
+    def hang(self) -> None:
+        os.kill(self._process, signal.SIGSTOP)
+
+    def wake(self) -> None:
+        os.kill(self._process, signal.SIGCONT)
+
+
+class TestAStoreThatHangs:
+    """Whoever asks first waits for the time-out, in real time; by the breaker's own clock no time passes."""
+
+    OTHER = "192.0.2.2"
+
+    @pytest.fixture
+    def store_settings(self, own_redis: str) -> dict[str, Any]:
+        return {"REDIS_URL": own_redis, "STORE_TIMEOUT": SHORT}
+
+    @pytest.fixture
+    def server(self, own_redis: str) -> Iterator[Hanging]:
+        server = Hanging(own_redis)
+        try:
+            yield server
+        finally:
+            server.wake()
+            serving.kill(own_redis)
+
+    @pytest.fixture(autouse=True)
+    def probing(self, server: Hanging, visitor: Visitor, anna: User) -> ManualClock:
+        """The breaker's clock. The blocks and the script are loaded: the server hangs in the middle of its work."""
+        assert visitor.log_in().status_code == 302
+        clock = ManualClock()
+        get_store().breaker = Breaker(clock)
+        return clock
+
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """Each question to the server, by the name of the store's method that asks it."""
+        asked: list[str] = []
+
+        def counted(name: str, ask: Callable[..., Any], *arguments: Any) -> Any:
+            asked.append(name)
+            return ask(*arguments)
+
+        for name in ("execute", "aexecute", "send", "get_token", "aget_token", "set_token"):
+            ask = partial(counted, name.removeprefix("a"), getattr(get_store().primary, name))
+            monkeypatch.setattr(get_store().primary, name, ask)
+        return asked
+
+    def test_changes_no_answer(self, visitor: Visitor, server: Hanging) -> None:
+        visitor.guess(1)
+        server.hang()
+        assert [*visitor.guess(2), visitor.get().status_code, visitor.log_in().status_code] == [200, 200, 200, 302]
+
+    def test_is_told_once(self, visit: Visit, server: Hanging, probing: ManualClock, events: CapturedEvents) -> None:
+        server.hang()
+        for number in range(4):
+            visit(f"192.0.2.{number}").log_in()
+        probing.advance(PROBE_INTERVAL)
+        visit().guess(2)
+        assert degraded(events) == [("store", "error")]
+
+    def test_keeps_one_login_an_interval_waiting(
+        self, visit: Visit, server: Hanging, probing: ManualClock, asked: list[str], clock: ManualClock
+    ) -> None:
+        server.hang()
+        for _ in range(2):
+            visit().log_in()
+            assert asked == ["execute"]
+            for number in range(10, 15):
+                clock.advance(1)  # it is time to poll
+                guest = visit(f"192.0.2.{number}")
+                assert [*guest.guess(1), guest.log_in().status_code, guest.get().status_code] == [200, 302, 200]
+            assert asked == ["execute"]
+            asked.clear()
+            probing.advance(PROBE_INTERVAL)
+
+    def test_lifts_no_block(self, visitor: Visitor, server: Hanging, clock: ManualClock, asked: list[str]) -> None:
+        visitor.guess(5)
+        server.hang()
+        asked.clear()
+        for seconds in (0, 1, 1, 60):
+            clock.advance(seconds)
+            assert (visitor.get().status_code, visitor.log_in().status_code) == (403, 403)
+        assert asked == ["get_token"]  # a poll for news: a refused login needs no counter
+
+    def test_stops_no_new_block(self, visitor: Visitor, server: Hanging) -> None:
+        visitor.guess(1)
+        server.hang()
+        assert visitor.guess(6) == [200] * 5 + [403]
+
+    def test_goes_on_counting_where_it_was_when_it_runs_again(
+        self, visit: Visit, server: Hanging, probing: ManualClock, events: CapturedEvents
+    ) -> None:
+        guest = visit(self.OTHER)
+        assert guest.guess(2) == [200, 200]
+        server.hang()
+        visit().log_in()  # bears the time-out: what the server is asked now it does when it runs again
+        assert guest.guess(2) == [200, 200]
+        server.wake()
+        probing.advance(PROBE_INTERVAL)
+        assert guest.guess(4) == [200, 200, 200, 403]
+        counts = [event.context["failed_attempts_from_ip"] for event in events.of("login_failed")]
+        assert counts == [1, 2, 1, 2, 3, 4, 5]
+        assert episodes(events) == ["degraded", "recovered"]
 
 
 class TestAStoreThatIsFlushed:

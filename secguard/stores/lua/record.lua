@@ -72,18 +72,12 @@ local function short_way(key, op, raw, ids, payload, panel)
   end
 end
 
--- Everything else. A function, so that what is in it is made only where it is needed.
+-- Everything else. A function, so that what is in it is made only where it is needed. Entries are oldest first;
+-- of each only numbers are unpacked, since a record under attack holds a thousand of them.
 local function long_way(key, op, raw, ids, payload, panel)
   local NOTHING, LINK, LINK_TTL = '\0\0\0\0\0\0\0\0', 255, 2592000000
+  local IN_FLIGHT, FAILED = 82, 70 -- 'R' and 'F', as bytes
   raw = raw or ''
-
-  -- Is one of `text`'s pieces of `size` bytes equal to `piece`?
-  local function has_piece(text, piece, size)
-    for at = 1, #text, size do
-      if sub(text, at, at + size - 1) == piece then return true end
-    end
-    return false
-  end
 
   if op == 'D' then
     call('DEL', key)
@@ -96,14 +90,14 @@ local function long_way(key, op, raw, ids, payload, panel)
     return {3, payload}
   end
 
-  local horizon, limits, number_of_rules = number_at(panel, 1), byte(panel, 25) == 1, byte(panel, 26)
-  local lease, cap = number_at(panel, 13), number_at(panel, 19)
-  local threats, times, states, streams, values, owners, size = {}, {}, {}, {}, {}, {}, 0
+  local horizon, lease, cap = number_at(panel, 1), number_at(panel, 13), number_at(panel, 19)
+  local limits, number_of_rules = byte(panel, 25) == 1, byte(panel, 26)
+  local threats, times, states, streams, size, body = {}, {}, {}, {}, 0, ''
   -- What a clock that stepped back makes us correct must be kept, even by a read: corrected anew each time, it
   -- would never grow old.
   local changed, corrected = false, false
 
-  if #raw > 0 then
+  if raw ~= '' then
     local at = 2
     local open = byte(raw, 1)
     if open == LINK then return {3, sub(raw, 2)} end
@@ -115,150 +109,154 @@ local function long_way(key, op, raw, ids, payload, panel)
       if closes > now then threats[sub(raw, at + 1, at + length)] = closes end
       at = at + length + 7
     end
-    for entry = at, #raw, 23 do
-      local time = number_at(raw, entry)
-      if time > now then time, corrected = now, true end -- no entry may outlive one window from now
-      if time > now - horizon then
-        size = size + 1
-        times[size], states[size] = time, sub(raw, entry + 6, entry + 6)
-        streams[size], values[size] = sub(raw, entry + 7, entry + 8), sub(raw, entry + 9, entry + 16)
-        owners[size] = sub(raw, entry + 17, entry + 22)
-      else
-        changed = true
-      end
-    end
-  end
-
-  local function keep_if(wanted)
-    local kept = 0
-    for i = 1, size do
-      if wanted(i) then
-        kept = kept + 1
-        times[kept], states[kept], streams[kept] = times[i], states[i], streams[i]
-        values[kept], owners[kept] = values[i], owners[i]
-      end
-    end
-    if kept < size then changed = true end
-    size = kept
-  end
-
-  -- Each stream has its own cap, or an attacker could push one kind of event out with another.
-  local function drop_oldest(stream)
-    local count, first = 0, nil
-    for i = 1, size do
-      if streams[i] == stream then
-        count = count + 1
-        first = first or i
-      end
-    end
-    if count > cap then keep_if(function(i) return i ~= first end) end
-  end
-
-  local function append(state)
-    for at = 1, #payload, 10 do
+    local first = at
+    while first <= #raw and number_at(raw, first) <= now - horizon do first = first + 23 end
+    body, changed = sub(raw, first), first > at
+    local rewritten = {}
+    for entry = 1, #body, 23 do
+      local a, b, c, d, e, f, state, high, low = byte(body, entry, entry + 8)
+      local time = ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f
       size = size + 1
-      times[size], states[size], owners[size] = now, state, ids
-      streams[size], values[size] = sub(payload, at, at + 1), sub(payload, at + 2, at + 9)
-      if size > cap then drop_oldest(streams[size]) end
+      if time > now then -- no entry may outlive one window from now
+        time = now
+        rewritten[#rewritten + 1] = size
+      end
+      times[size], states[size], streams[size] = time, state, high * 256 + low
+    end
+    for _, i in ipairs(rewritten) do
+      body, corrected = sub(body, 1, 23 * i - 23) .. six_bytes(now) .. sub(body, 23 * i - 16), true
+    end
+  end
+
+  local function value_of(i) return sub(body, 23 * i - 13, 23 * i - 6) end
+  local function owner_of(i) return sub(body, 23 * i - 5, 23 * i) end
+  local function is_settled(i) return states[i] ~= IN_FLIGHT or now >= times[i] + lease end
+
+  -- The entry of this id at or after the i-th, or nil.
+  local function next_of(id, i)
+    local at = 23 * i - 22
+    while true do
+      at = string.find(body, id, at, true)
+      if not at then return end
+      if at % 23 == 18 then return (at + 5) / 23 end
+      at = at + 1
+    end
+  end
+
+  local function set_state(i, letter)
+    body = sub(body, 1, 23 * i - 17) .. letter .. sub(body, 23 * i - 15)
+    states[i], changed = byte(letter), true
+  end
+
+  local function drop(i)
+    body, size = sub(body, 1, 23 * i - 23) .. sub(body, 23 * i + 1), size - 1
+    table.remove(times, i)
+    table.remove(states, i)
+    table.remove(streams, i)
+  end
+
+  -- What this operation brings: streams and their values.
+  local given, values = {}, {}
+  for at = 1, op == 'R' and #payload or op == 'F' and #payload or 0, 10 do
+    local high, low = byte(payload, at, at + 1)
+    given[#given + 1] = high * 256 + low
+    values[high * 256 + low] = sub(payload, at + 2, at + 9)
+  end
+
+  local function append(letter)
+    for at, stream in ipairs(given) do
+      size = size + 1
+      times[size], states[size], streams[size] = now, byte(letter), stream
+      body = body .. six_bytes(now) .. letter .. sub(payload, 10 * at - 9, 10 * at) .. ids
+      -- Each stream has its own cap, or an attacker could push one kind of event out with another.
+      if size > cap then
+        local count, oldest = 0, nil
+        for i = 1, size do
+          if streams[i] == stream then
+            count = count + 1
+            oldest = oldest or i
+          end
+        end
+        if count > cap then drop(oldest) end
+      end
     end
     changed = true
   end
-
-  local function in_flight(i) return states[i] == 'R' and now < times[i] + lease end
-
-  -- Entries of a rule within its window for which wanted(i) holds: their number, or that of their distinct
-  -- values, and when each was last seen. `extra` is a value to be counted as well.
-  local function count(rule, wanted, extra)
-    local since, total, seen, last = now - rule.window, 0, {}, {}
-    for i = 1, size do
-      if times[i] > since and (streams[i] == rule.streams or has_piece(rule.streams, streams[i], 2)) and wanted(i) then
-        if not rule.distinct then
-          total = total + 1
-          last[total] = times[i]
-        elseif values[i] ~= NOTHING then
-          if not seen[values[i]] then total = total + 1 end
-          seen[values[i]] = times[i]
-        end
-      end
-    end
-    if extra then
-      if not rule.distinct then
-        total = total + 1
-      elseif extra ~= NOTHING and not seen[extra] then
-        total = total + 1
-      end
-    end
-    if rule.distinct then
-      for _, time in pairs(seen) do last[#last + 1] = time end
-    end
-    return total, last
-  end
-
-  local function failed(i) return states[i] == 'F' end
-  local function settled(i) return not in_flight(i) end
-  local function any() return true end
 
   local rules, at = {}, 27
   for i = 1, number_of_rules do
     local after = at + 1 + 2 * byte(panel, at)
     local kind, length = byte(panel, after), byte(panel, after + 13)
-    rules[i] = {
-      streams = sub(panel, at + 1, after - 1), distinct = kind % 2 == 1, limiting = kind >= 2,
+    local rule = {
+      streams = {}, distinct = kind % 2 == 1, limiting = kind >= 2,
       window = number_at(panel, after + 1), threshold = number_at(panel, after + 7),
       name = sub(panel, after + 14, after + 13 + length),
     }
+    for stream = at + 1, after - 1, 2 do
+      local high, low = byte(panel, stream, stream + 1)
+      rule.streams[high * 256 + low] = true
+    end
+    for _, stream in ipairs(given) do
+      if rule.streams[stream] and not rule.value then rule.value = values[stream] end
+    end
+    rules[i] = rule
     at = after + 14 + length
   end
 
-  -- The value that this operation brings for a rule, or nil if the rule does not count its stream.
-  local function value_for(rule)
-    for at = 1, #payload, 10 do
-      if has_piece(rule.streams, sub(payload, at, at + 1), 2) then return sub(payload, at + 2, at + 9) end
+  -- Entries of a rule within its window, or their distinct values: which of them count is 'failed', 'settled' or
+  -- 'all'. → their number, and when the one was seen that would have to leave for the limit to have room.
+  -- `extra` is a value to be counted as well.
+  local function count(rule, which, extra)
+    local since, watched, distinct = now - rule.window, rule.streams, rule.distinct
+    local total, seen, pivot = 0, {}, nil
+    for i = size, 1, -1 do
+      if times[i] <= since then break end
+      if watched[streams[i]] and (which == 'all' or which == 'failed' and states[i] == FAILED
+          or which == 'settled' and is_settled(i)) then
+        local value = distinct and value_of(i)
+        if not distinct or value ~= NOTHING and not seen[value] then
+          total = total + 1
+          if distinct then seen[value] = true end
+          if total == rule.threshold then pivot = times[i] end
+        end
+      end
     end
+    if extra and (not distinct or extra ~= NOTHING and not seen[extra]) then total = total + 1 end
+    return total, pivot
   end
 
   local status, retry_after = 0, 0
-
-  local function limit(rule)
-    local held, last = count(rule, settled)
-    if held >= rule.threshold then
-      table.sort(last)
-      status = 2
-      -- Room again when so many have left the window that one less than the threshold is left.
-      retry_after = math.max(retry_after, last[held - rule.threshold + 1] + rule.window - now)
-    elseif status == 0 and count(rule, any) >= rule.threshold then
-      status = 1
-    end
-  end
-
   local reply = {0, 0}
 
   if op == 'R' then
-    local known = false
-    for i = 1, size do known = known or owners[i] == ids end
+    local known = next_of(ids, 1)
     for _, rule in ipairs(rules) do
-      if rule.limiting and not known and value_for(rule) then limit(rule) end
+      if rule.limiting and rule.value and not known then
+        local held, pivot = count(rule, 'settled')
+        if held >= rule.threshold then
+          status, retry_after = 2, math.max(retry_after, pivot + rule.window - now)
+        elseif status == 0 and count(rule, 'all') >= rule.threshold then
+          status = 1
+        end
+      end
     end
     for _, rule in ipairs(rules) do
-      local extra = value_for(rule)
-      reply[#reply + 1] = extra and count(rule, failed, extra) or 0
+      reply[#reply + 1] = rule.value and count(rule, 'failed', rule.value) or 0
       reply[#reply + 1] = threats[rule.name] and 1 or 0
     end
     -- Where nothing is limited what is in flight counts for nothing: only its failure will be written.
-    if status == 0 and not known and limits then append('R') end
+    if status == 0 and limits and not known then append('R') end
   elseif op == 'F' then
-    local known, again = false, false
-    for i = 1, size do
-      if owners[i] == ids then
-        known, again = true, again or states[i] == 'F'
-        if states[i] ~= 'F' then states[i], changed = 'F', true end
-      end
+    local again, i = false, next_of(ids, 1)
+    if not i then append('F') end
+    while i do
+      if states[i] == FAILED then again = true else set_state(i, 'F') end
+      i = next_of(ids, i + 1)
     end
-    if not known then append('F') end
     for _, rule in ipairs(rules) do
       local total, state = 0, threats[rule.name] and 1 or 0
-      if value_for(rule) then
-        total = count(rule, failed)
+      if rule.value then
+        total = count(rule, 'failed')
         if total >= rule.threshold and not again then
           if state == 0 then state = 2 end
           threats[rule.name], changed = now + rule.window, true
@@ -268,20 +266,27 @@ local function long_way(key, op, raw, ids, payload, panel)
     end
   else
     for _, rule in ipairs(rules) do
-      local total = count(rule, failed)
+      local total = count(rule, 'failed')
       reply[#reply + 1], reply[#reply + 2] = total, threats[rule.name] and 1 or 0
     end
     if op == 'X' then
-      local forgiven = {}
+      local forgiven, alike = {}, {}
+      for piece = 1, #ids, 6 do forgiven[sub(ids, piece, piece + 5)] = true end
+      for piece = 1, #payload, 10 do alike[sub(payload, piece, piece + 9)] = true end
       for i = 1, size do
-        if has_piece(ids, owners[i], 6) or settled(i) and has_piece(payload, streams[i] .. values[i], 10) then
-          forgiven[owners[i]] = true
+        if is_settled(i) and alike[sub(body, 23 * i - 15, 23 * i - 6)] then forgiven[owner_of(i)] = true end
+      end
+      for i = size, 1, -1 do
+        if forgiven[owner_of(i)] then
+          drop(i)
+          changed = true
         end
       end
-      keep_if(function(i) return not forgiven[owners[i]] end)
     elseif op == 'U' then
-      for i = 1, size do
-        if owners[i] == ids and states[i] == 'R' then states[i], changed = 'U', true end
+      local i = next_of(ids, 1)
+      while i do
+        if states[i] == IN_FLIGHT then set_state(i, 'U') end
+        i = next_of(ids, i + 1)
       end
     end
   end
@@ -293,10 +298,8 @@ local function long_way(key, op, raw, ids, payload, panel)
       out[#out + 1] = char(#name) .. name .. six_bytes(closes)
     end
     out[1] = char(open)
-    for i = 1, size do
-      out[#out + 1] = six_bytes(times[i]) .. states[i] .. streams[i] .. values[i] .. owners[i]
-    end
-    if open == 0 and size == 0 then
+    out[#out + 1] = body
+    if open == 0 and body == '' then
       call('DEL', key)
     else
       call('SET', key, concat(out), 'PX', horizon)
