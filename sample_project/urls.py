@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
-from django.urls import path
+from django.urls import include, path
 
 from sample_project import views
 
@@ -13,5 +13,6 @@ urlpatterns = [
     path("reports/", views.reports, name="reports"),
     path("pulse/", views.pulse, name="pulse"),
     path("api/status", views.status, name="status"),
+    path("security/", include("secguard.urls")),
     path("admin/", admin.site.urls),
 ]

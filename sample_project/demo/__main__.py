@@ -72,12 +72,14 @@ def run(*, serve_afterwards: bool) -> int:
 
 
 def _attack(folder: Path, database: Path, redis_url: str) -> list[Outcome]:
-    """Run every scenario, on an enforcing site and on a monitoring one with a database of its own."""
-    monitored_database = folder / "monitored.sqlite3"
+    """Run every scenario: on an enforcing site, and on one that locks and one that only looks, with their own data."""
+    locking_database, monitored_database = folder / "locking.sqlite3", folder / "monitored.sqlite3"
+    shutil.copy(database, locking_database)
     shutil.copy(database, monitored_database)
     # The demo stands where a reverse proxy would, and says in X-Forwarded-For whom it speaks for. A slow
     # machine may need longer for an office's password checks than an attempt waits by default.
     proxied = {"TRUSTED_PROXIES": ["127.0.0.1"], "RESERVE_WAIT": 10}
+    locks = {**proxied, "ACCOUNT_LOCKOUT": "unknown_devices", "HMAC_KEY": "another-key-so-that-counters-are-apart"}
     monitor = {**proxied, "MODE": "monitor"}
     outcomes: list[Outcome] = []
 
@@ -87,6 +89,10 @@ def _attack(folder: Path, database: Path, redis_url: str) -> list[Outcome]:
         outcomes += [scenario(enforcing) for scenario in scenarios.ENFORCED]
         critical = enforcing.log.critical()
         _show_complaints(enforcing)
+    with site(folder / "lock", locking_database, redis_url, locks) as locking:
+        outcomes.append(scenarios.lockout(locking))
+        critical += locking.log.critical()
+        _show_complaints(locking)
     with site(folder / "monitor", monitored_database, redis_url, monitor) as monitoring:
         outcomes.append(scenarios.enumeration(monitoring))
         critical += monitoring.log.critical()

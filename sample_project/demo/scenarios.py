@@ -72,6 +72,28 @@ def distributed_attack(site: Site) -> Outcome:
     return outcome
 
 
+def lockout(locking: Site) -> Outcome:
+    """The same attack where accounts are locked: strangers are, and the owner's own browser is not."""
+    with _scenario("account lockout", locking) as outcome:
+        carol = _at_the_login_page(locking, "203.0.113.30")
+        _attempt(outcome, carol, "carol", PASSWORD)
+        for number in range(ADDRESSES + 5):
+            attacker = _at_the_login_page(locking, f"192.0.2.{50 + number}")
+            _attempt(outcome, attacker, "carol", f"guess {number}")
+        stranger = _at_the_login_page(locking, "192.0.2.99")
+        _attempt(outcome, stranger, "carol", PASSWORD)
+        carol.open_login_page()
+        _attempt(outcome, carol, "carol", PASSWORD)
+    outcome.expect_count(outcome.password_checks, ADDRESSES + 2, "password checks ran")
+    outcome.expect_count(
+        len(outcome.refused), 6, "attempts refused: of five more attackers, and of a stranger's browser"
+    )
+    outcome.expect(outcome.replies[-2].refused, "even the right password is refused to a browser never seen before")
+    outcome.expect(outcome.replies[-1].status == 302, "the browser that was logged in before lets her in")
+    outcome.expect(locking.log.has("account_locked", "carol"), "the lock is logged")
+    return outcome
+
+
 def enumeration(monitored: Site) -> Outcome:
     attacker_address = "2001:db8:5::1"
     with _scenario("enumeration (monitor)", monitored) as outcome:
