@@ -15,6 +15,7 @@ secguard.W005   SecurityGuardBackend is not the first backend
 secguard.W006   HMAC_KEY is derived from SECRET_KEY (deployment check)
 secguard.W007   MODE is overridden by the environment (deployment check)
 secguard.W008   the counters are written in the view's transaction, which may be rolled back
+secguard.W009   UNLOCK_BASE_URL is set, but the page that the links lead to is not in the URLs
 =============== ====================================================================================
 """
 
@@ -29,13 +30,14 @@ from django.conf import settings as django_settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
+from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
 from secguard.conf import MODE_VARIABLE, Settings, parse
 from secguard.exceptions import InvalidRule
 from secguard.logging import SecurityEventLogger, get_event_logger
 from secguard.models import Block
-from secguard.records import database
+from secguard.records import UNLOCK_URL_NAME, database
 from secguard.stores import PER_PROCESS_BACKENDS, choose_store
 
 MIDDLEWARE = "secguard.middleware.SecurityGuardMiddleware"
@@ -167,6 +169,18 @@ def check_backends(**kwargs: Any) -> Messages:
     return []
 
 
+def check_unlock_page(**kwargs: Any) -> Messages:
+    settings = _settings()
+    if settings is None or settings.unlock_base_url is None:
+        return []
+    try:
+        reverse(UNLOCK_URL_NAME, args=["token"], urlconf=django_settings.ROOT_URLCONF)
+    except NoReverseMatch:
+        hint = "Add path('security/', include('secguard.urls')) to your URLs, or unset SECGUARD['UNLOCK_BASE_URL']."
+        return [checks.Warning("Unlock links cannot be mailed: no page.", hint=hint, id="secguard.W009")]
+    return []
+
+
 def check_deployment(**kwargs: Any) -> Messages:
     settings = _settings()
     found: Messages = []
@@ -202,6 +216,7 @@ _CHECKS = (
     check_blocked_response,
     check_middleware,
     check_backends,
+    check_unlock_page,
 )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from difflib import get_close_matches
@@ -17,6 +17,7 @@ from functools import update_wrapper
 from threading import RLock
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
@@ -24,7 +25,7 @@ from django.utils.module_loading import import_string
 
 from secguard.detection import Action, Rule, with_overrides
 from secguard.detection.catalogue import ALL_RULES, DEVICE_FAILURES, TRAP
-from secguard.detection.rule import SUBJECTS
+from secguard.detection.rule import MAX_BLOCK, SUBJECTS
 from secguard.exceptions import InvalidRule, InvalidSetting
 from secguard.network import ClientAddressResolver, describe_too_wide, parse_network
 
@@ -63,8 +64,8 @@ class Settings:
     network_threshold: int
     network_action_ipv4: str
     network_action_ipv6: str
-    exempt_when: str | Callable[..., Any] | None
-    subjects: Mapping[str, Any]
+    exempt_when: Callable[..., Any] | None
+    subjects: Mapping[str, Callable[..., Any]]
     trap_paths: tuple[str, ...]
     account_lockout: str
     lock_duration: float
@@ -73,7 +74,7 @@ class Settings:
     unlock_base_url: str | None
     unlock_mails_per_hour: int
     max_consecutive_failures: int | None
-    on_max_consecutive_failures: str | Callable[..., Any] | None
+    on_max_consecutive_failures: Callable[..., Any] | None
     preset: str
     block_status: int
     blocked_response: str | Callable[..., Any] | None
@@ -117,7 +118,7 @@ def _seconds(least: float, most: float) -> Callable[[Any], float]:
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
             raise _bad(value, "Give seconds as a number, or a timedelta.")
         if not least <= seconds <= most:
-            raise _bad(value, f"Give {least:g} to {most:g} seconds.")
+            raise _bad(value, f"Give {least:.10g} to {most:.10g} seconds.")
         return float(seconds)
 
     return parse
@@ -125,27 +126,54 @@ def _seconds(least: float, most: float) -> Callable[[Any], float]:
 
 def _ladder(value: Any) -> Ladder:
     """A duration, one for each further offence, or a function."""
-    if callable(value):
-        function: Callable[..., float] = value
-        return function
-    if isinstance(value, str) and "." in value and not value.replace(".", "").isdigit():
-        found: Any = _imported(value)
-        return found  # type: ignore[no-any-return]
-    seconds = _seconds(1, 3650 * _DAY)
-    if not isinstance(value, (list, tuple)):
+    if callable(value) or _is_path(value):
+        found: Callable[..., float] = _function(value)
+        return found
+    seconds = _seconds(1, MAX_BLOCK)
+    if isinstance(value, (list, tuple)):
+        if not value:
+            raise _bad(value, "Give at least one duration.")
+        return tuple(_part(seconds, each, "has the entry") for each in value)
+    if isinstance(value, timedelta) or (isinstance(value, (int, float)) and not isinstance(value, bool)):
         return (seconds(value),)
-    if not value:
-        raise _bad(value, "Give at least one duration.")
-    return tuple(map(seconds, value))
+    raise _bad(
+        value,
+        "Give seconds as a number or a timedelta, a list of them (one for each further offence), "
+        "or a callable (offence, threat) → seconds or the dotted path to one.",
+    )
 
 
-def _imported(path: str) -> Any:
+def _part(parse: Callable[[Any], T], value: Any, where: str) -> T:
+    """One of several values: what is wrong with it is said of it alone."""
     try:
-        found = import_string(path)
-    except ImportError as error:
-        raise ValueError(f"is {path!r:.120}", f"That cannot be imported: {error}.") from None
+        return parse(value)
+    except ValueError as error:
+        raise ValueError(f"{where} {value!r:.80}", error.args[1]) from None
+
+
+def _is_path(value: object) -> bool:
+    """Does it look like the dotted path to something?"""
+    return isinstance(value, str) and "." in value and not value.replace(".", "").isdigit()
+
+
+def _function(value: Any) -> Any:
+    """A plain function, or what a dotted path leads to: imported now, so that a mistake shows at start."""
+    found = value
+    if _is_path(value):
+        try:
+            found = import_string(value)
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+            raise _bad(value, f"That cannot be imported ({problem:.200}). Correct the path.") from None
     if not callable(found):
-        raise ValueError(f"is {path!r:.120}", "That is no callable.")
+        raise _bad(value, "Give a function, or the dotted path to one.")
+    if iscoroutinefunction(found) or iscoroutinefunction(type(found).__call__):
+        raise _bad(value, "Give a plain function: nobody awaits what this one returns.")
+    return found
+
+
+def _optional_function(value: Any) -> Callable[..., Any] | None:
+    found: Callable[..., Any] | None = None if value is None else _function(value)
     return found
 
 
@@ -173,12 +201,11 @@ def _traps(value: Any) -> tuple[str, ...]:
 def _subjects(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise _bad(value, "Give a dict: name → a callable (request, account) → text or None, or the dotted path to it.")
-    for name, given in value.items():
-        if not isinstance(name, str) or not name.isidentifier() or name in SUBJECTS:
-            raise ValueError(f"has the name {name!r:.80}", f"Give an identifier that is none of {', '.join(SUBJECTS)}.")
-        if _callable_path(given) is None:
-            raise ValueError(f"names no callable for {name!r:.80}", "Give a callable, or the dotted path to one.")
-    return dict(value)
+    for name in value:
+        if not isinstance(name, str) or not name.isidentifier() or len(name) > 64 or name in SUBJECTS:
+            hint = f"Give an identifier of at most 64 characters that is none of {', '.join(SUBJECTS)}."
+            raise ValueError(f"has the name {name!r:.80}", hint)
+    return {name: _part(_function, given, f"has for {name!r}") for name, given in value.items()}
 
 
 def _base_url(value: Any) -> str | None:
@@ -282,7 +309,7 @@ def _callable_path(value: Any) -> str | Callable[..., Any] | None:
     if value is None or (isinstance(value, str) and "." in value):
         return value
     if callable(value):
-        found: Callable[..., Any] = value
+        found: Callable[..., Any] = _function(value)
         return found
     raise _bad(value, "Give a dotted path to a callable, or None.")
 
@@ -341,7 +368,7 @@ KEYS: dict[str, Key] = {
     "CLIENT_IP_HEADER": Key("X-Forwarded-For", _header, "the header in which trusted proxies name the client"),
     "RULES": Key({}, _rules, "changes to the detection rules, by name"),
     "ALLOWLIST": Key([], _networks, "addresses and networks that are never blocked or refused"),
-    "EXEMPT_WHEN": Key(None, _callable_path, "a callable (request) → bool: true for whom nothing may refuse"),
+    "EXEMPT_WHEN": Key(None, _optional_function, "a callable (request) → bool: true for whom nothing may refuse"),
     "SUBJECTS": Key({}, _subjects, "subjects of your own for rules: name → callable (request, account) → text"),
     "TRAP_PATHS": Key([], _traps, "paths that nobody honest asks for: a hit blocks at once"),
     "EXEMPT_PATHS": Key([], _paths, "paths (and what is below them) that are served to blocked addresses too"),
@@ -371,7 +398,7 @@ KEYS: dict[str, Key] = {
     "MAX_CONSECUTIVE_FAILURES": Key(
         None, _whole(1, 100, optional=True), "failures in a row, however long it takes, until an account is locked"
     ),
-    "ON_MAX_CONSECUTIVE_FAILURES": Key(None, _callable_path, "a callable (user, account, count) to call then"),
+    "ON_MAX_CONSECUTIVE_FAILURES": Key(None, _optional_function, "a callable (user, account, count) to call then"),
     "HMAC_KEY": Key(None, _hmac_key, "the key of the digests in the store, instead of one from SECRET_KEY"),
     "LOGGER_CLASS": Key(
         "secguard.logging.SecurityEventLogger",
@@ -417,6 +444,10 @@ def _contradictions(values: Mapping[str, Any]) -> list[InvalidSetting]:
             known = ", ".join((*SUBJECTS, *values["subjects"]))
             hint = f"Use one of {known}, or name your own in SECGUARD['SUBJECTS']."
             return [InvalidSetting("RULES", f"has the rule {rule.name!r} over the subject {rule.subject!r}", hint)]
+        if rule.distinct in values["subjects"]:
+            hint = "Count different values of a field of the event; rename the subject if it is called like that field."
+            problem = f"has the rule {rule.name!r}, which counts distinct {rule.distinct!r}, a subject of your own"
+            return [InvalidSetting("RULES", problem, hint)]
         if rule.action is Action.LOCK and values["account_lockout"] == "off":
             hint = "Set SECGUARD['ACCOUNT_LOCKOUT'] to 'unknown_devices' or 'all', or take the action 'log'."
             return [InvalidSetting("RULES", f"has the rule {rule.name!r} with the action 'lock'", hint)]
@@ -442,18 +473,29 @@ def _build(values: dict[str, Any], mode: str | None) -> Settings:
 
 
 def _rules_in_force(values: Mapping[str, Any]) -> tuple[Rule, ...]:
-    """The catalogue, changed by the preset, changed by RULES. With a lockout the rules over accounts lock."""
-    locks = values["account_lockout"] != "off"
-    base = tuple(
-        replace(rule, action=Action.LOCK) if locks and rule.subject == "account" else rule for rule in ALL_RULES
-    )
-    base = with_overrides(PRESETS[values["preset"]].get("RULES", {}), base)
-    idle = set()
+    """The catalogue, changed by the preset, changed by RULES.
+
+    With a lockout the catalogue's rules over accounts lock, unless RULES says what they do.
+    """
+    changes: Mapping[str, Any] = values["rules"]
+    rules = with_overrides(changes, with_overrides(PRESETS[values["preset"]].get("RULES", {}), ALL_RULES))
+    idle, locking = set(), set()
+    if values["account_lockout"] != "off":
+        locking = {rule.name for rule in ALL_RULES if "action" not in _fields_of(changes.get(rule.name, {}))}
     if values["account_lockout"] != "unknown_devices":
         idle.add(DEVICE_FAILURES.name)
     if not values["trap_paths"]:
         idle.add(TRAP.name)
-    return tuple(rule for rule in with_overrides(values["rules"], base) if rule.name not in idle)
+    return tuple(
+        replace(rule, action=Action.LOCK) if rule.name in locking and rule.subject == "account" else rule
+        for rule in rules
+        if rule.name not in idle
+    )
+
+
+def _fields_of(change: Any) -> Iterable[str]:
+    """What a change of RULES says of a rule: a Rule says everything."""
+    return change if isinstance(change, Mapping) else ("action",)
 
 
 def _unknown(name: object) -> InvalidSetting:

@@ -55,7 +55,8 @@ class RequestContext:
         self.attempts: list[Attempt] = []
         #: Writes whose replies are still to come, and the attempts they belong to.
         self.pending: list[tuple[Pending, Attempt]] = []
-        #: What is to be saved once the view's transaction has ended: requests for blocks.
+        #: What is to be saved once the view's transaction has ended: requests for blocks and locks, and changes to
+        #: the counts of consecutive failures.
         self.rows: list[Any] = []
         #: The attempt that was refused, if the request made one, and whether another one got in.
         self.refused: Attempt | None = None

@@ -12,6 +12,7 @@ from django.utils.functional import SimpleLazyObject, empty
 from django.utils.module_loading import import_string
 
 from secguard import emit, signals
+from secguard.blocking.devices import get_devices
 from secguard.conf import Settings, get_settings, until_settings_change
 from secguard.context import RequestContext, context_for, get_resolver
 from secguard.detection import DEFAULT_RULES, Observation, Rule, normalize_identifier, with_overrides
@@ -22,7 +23,7 @@ from secguard.events import VOCABULARY, Category, Event, EventType, Severity, ne
 from secguard.failures import report_failure
 from secguard.formatters.text import clean, clean_context, clean_text
 from secguard.network import ClientAddress, unknown
-from secguard.pipeline import Pipeline, follow_up, keep_up
+from secguard.pipeline import Pipeline, follow_up, keep_up, note_failure, note_success
 
 __all__ = [
     "SecurityEvent",
@@ -245,20 +246,37 @@ class SecurityEventLogger:
 
     def _count(self, pipeline: Pipeline, event_type: str, who: _Who) -> Findings:
         if event_type == EventType.LOGIN_FAILED:
-            return pipeline.failed(who.context, who.observation, who.alias)
+            findings = pipeline.failed(who.context, who.observation, who.alias)
+            note_failure(who.context, pipeline.detector, who.observation.account, who.alias)
+            return findings
         if event_type == EventType.LOGIN_SUCCESS:
             who.context.authenticated = True
             findings = self._settle_passed(who, _canonical(who.names))
             counted = pipeline.counted(event_type, who.observation)
             findings.opened, findings.continued = counted.opened, counted.continued
             findings.open |= counted.open
+            self._note_success(pipeline, who)
             return findings
         return pipeline.counted(event_type, who.observation)
 
     def _settle_passed(self, who: _Who, link: str | None) -> Findings:
+        return self.pipeline.passed(who.context, who.observation, self._usable_link(who, link), self._names(who))
+
+    def _note_success(self, pipeline: Pipeline, who: _Who) -> None:
+        """The device is known from now on, and the failures in a row have ended: under names that are the user's."""
+        canonical = _canonical(who.names)
+        if canonical is None:
+            return
+        passed = [each for each in who.context.attempts if each.state == "passed" and each.link == canonical]
+        typed = [each.observation.account for each in passed if each.observation.account]
+        own = list(dict.fromkeys([canonical, *typed]))
+        get_devices().remember(who.context, own, pipeline.detector.account_digest(canonical))
+        note_success(who.context, pipeline.detector, own, self._names(who))
+
+    def _names(self, who: _Who) -> list[str]:
+        """The identifiers that the profile names, normalised."""
         given = (normalize_identifier(who.names.get(name)) for name in ("username", "email"))
-        names = [name for name in given if name]
-        return self.pipeline.passed(who.context, who.observation, self._usable_link(who, link), names)
+        return [name for name in given if name]
 
     def _who(self, pipeline: Pipeline, event_type: str, details: dict[str, Any]) -> _Who:
         context = context_for(details.pop("request", None))
@@ -374,7 +392,9 @@ def _account_exists(identifier: object) -> bool:
     manager, text = model._default_manager, str(identifier)
     names = {model.USERNAME_FIELD, model.get_email_field_name()} & {field.name for field in model._meta.get_fields()}
     try:
-        return any(manager.filter(**{f"{name}__iexact": text}).exists() for name in sorted(names))
+        # All of them counted to the end: a search that stops at the first hit would show by its time who exists.
+        found = [manager.filter(**{f"{name}__iexact": text}).count() for name in sorted(names)]
+        return any(found)
     except Exception:
         report_failure("could not look up whether an account exists; its name is not logged")
         return False

@@ -12,6 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase
 
 from secguard import emit, signals
+from secguard.blocking import devices
 from secguard.blocking.refusals import Episode
 from secguard.blocking.replica import FOREVER, BlockEntry
 from secguard.blocking.response import Refusal, refuse
@@ -22,7 +23,7 @@ from secguard.failures import report_failure
 from secguard.logging import get_event_logger
 from secguard.network import ClientAddress
 from secguard.pipeline import get_replica, get_store, is_exempt, note_blocked, report_address_unknown, report_suppressed
-from secguard.records import get_synchroniser, save
+from secguard.records import get_synchroniser, mail_after, save
 
 GetResponse = Callable[[HttpRequest], Any]
 #: Where nobody can say when a slot falls free: seconds.
@@ -61,7 +62,7 @@ class SecurityGuardMiddleware:
         refusal = _look_up(context)
         if refusal is not None:
             return refusal
-        if is_trap(request.path):
+        if get_settings().trap_paths and is_trap(request.path):
             _spring(context)
             refusal = _look_up(context)
             if refusal is not None:
@@ -89,7 +90,7 @@ class SecurityGuardMiddleware:
         refusal = _look_up(context)
         if refusal is not None:
             return refusal
-        if is_trap(request.path):
+        if get_settings().trap_paths and is_trap(request.path):
             await sync_to_async(_spring)(context)
             refusal = _look_up(context)
             if refusal is not None:
@@ -140,10 +141,9 @@ def _is_exempt(path: str) -> bool:
 
 def is_trap(path: str) -> bool:
     """Is it a path of TRAP_PATHS, below one, or with such an ending?"""
-    traps = get_settings().trap_paths
-    return bool(traps) and any(
+    return any(
         path.endswith(trap[1:]) if trap[0] == "*" else path == trap or path.startswith(trap.rstrip("/") + "/")
-        for trap in traps
+        for trap in get_settings().trap_paths
     )
 
 
@@ -218,10 +218,18 @@ async def _afinish(context: RequestContext) -> None:
 def _answer(context: RequestContext, response: HttpResponseBase) -> HttpResponseBase:
     """A refused attempt gets a blocked address's answer: a form would say "wrong password" to a right one."""
     refused = context.refused
-    if refused is None or context.authenticated:
-        return response
+    if refused is not None and not context.authenticated:
+        response = _replaced(context, response, refused.retry_after or _RETRY_SOON)
+    elif context.device is not None:
+        devices.deliver(context, response)
+    if context.rows:
+        mail_after(context.rows, response)
+    return response
+
+
+def _replaced(context: RequestContext, response: HttpResponseBase, retry_after: int) -> HttpResponseBase:
     for close in getattr(response, "_resource_closers", ()):
         # Not response.close(): that would end the request for Django before it has.
         with suppress(Exception):
             close()
-    return _refuse(context, context.episode, "attempt", refused.retry_after or _RETRY_SOON)
+    return _refuse(context, context.episode, "attempt", retry_after)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
+from django.conf import settings as django_settings
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.db import transaction
+from django.db.models.signals import post_save
 from django.dispatch import Signal
 
 from secguard import signals
 from secguard.conf import get_settings
-from secguard.context import context_for
+from secguard.context import RequestContext, context_for, current
 from secguard.failures import report_failure
 from secguard.logging import get_event_logger, identifier_in, names_of
+from secguard.pipeline import note_rebinding
+from secguard.records import names_of_owner, remember_owner
 
 
 def _harmless(receiver: Callable[..., None]) -> Callable[..., None]:
@@ -62,6 +67,32 @@ def on_permission_denied(sender: object, request: Any = None, user: Any = None, 
     get_event_logger().log_permission_denied(request=request, **{**details, **names_of(user)})
 
 
+@_harmless
+def on_user_saved(sender: object, instance: Any = None, using: str | None = None, **kwargs: Any) -> None:
+    """A new password, saved by the page that a mailed link leads to: Django has no signal for that."""
+    context = current()
+    # Django's users keep the raw password until it is saved.
+    if context is None or getattr(instance, "_password", None) is None or not instance.has_usable_password():
+        return
+    if _is_password_reset(context.request):
+        transaction.on_commit(partial(_on_password_reset, context, instance), using=using, robust=True)
+
+
+def _is_password_reset(request: Any) -> bool:
+    from django.contrib.auth.views import PasswordResetConfirmView
+
+    match = getattr(request, "resolver_match", None)
+    view_class = getattr(match and match.func, "view_class", None)
+    return isinstance(view_class, type) and issubclass(view_class, PasswordResetConfirmView)
+
+
+def _on_password_reset(context: RequestContext, user: Any) -> None:
+    """Who reads the account's mail is its owner: the device is known, and failures begin at nought."""
+    names = names_of_owner(user)
+    remember_owner(context, names)
+    note_rebinding(context, get_event_logger().pipeline.detector, names)
+
+
 _RECEIVERS: tuple[tuple[Signal, Callable[..., None]], ...] = (
     (user_login_failed, on_login_failed),
     (user_logged_in, on_logged_in),
@@ -73,3 +104,4 @@ _RECEIVERS: tuple[tuple[Signal, Callable[..., None]], ...] = (
 def connect() -> None:
     for signal, receiver in _RECEIVERS:
         signal.connect(receiver, dispatch_uid=f"secguard.{receiver.__name__}")
+    post_save.connect(on_user_saved, sender=django_settings.AUTH_USER_MODEL, dispatch_uid="secguard.on_user_saved")

@@ -127,7 +127,20 @@ def test_every_id_that_the_module_promises_is_tested_here(read: str) -> None:
         ("BLOCK_DURATION", 0, "seconds"),
         ("BLOCK_DURATION", "900", "seconds"),
         ("MAX_ACTIVE_BLOCKS", True, "whole number"),
-        ("BLOCK_TIME", 900, "BLOCK_DURATION"),
+        ("BLOCK_DURATIONS", 900, "BLOCK_DURATION"),
+        ("BLOCK_DURATION", [900, 0], "has the entry 0"),
+        ("BLOCK_DURATION", "no_such_module.duration", "cannot be imported"),
+        ("BLOCK_JITTER", 10, "from 0 to 0.5"),
+        ("EXEMPT_WHEN", "no_such_module.exempt", "cannot be imported"),
+        ("EXEMPT_WHEN", f"{__name__}.awaited_answer", "plain function"),
+        ("SUBJECTS", {"client": "no_such_module.client"}, "has for 'client'"),
+        ("SUBJECTS", {"account": print}, "'account'"),
+        ("TRAP_PATHS", ["/"], "starts with '/'"),
+        ("PRESET", "lax", "'strict'"),
+        ("RULES", {"account_failures": {"action": "lock"}}, "ACCOUNT_LOCKOUT"),
+        ("RULES", {"brute_force": {"subject": "planet"}}, "SUBJECTS"),
+        ("UNLOCK_BASE_URL", "example.com", "https://example.com"),
+        ("MAX_CONSECUTIVE_FAILURES", 1_000, "from 1 to 100"),
     ],
 )
 def test_a_setting_out_of_range_is_an_error(key: str, value: object, way_out: str) -> None:
@@ -184,6 +197,11 @@ def test_a_logger_class_that_cannot_be_used_is_an_error(given: object, problem: 
     assert error.level == checks.ERROR
     assert "LOGGER_CLASS" in error.msg
     assert problem in error.msg
+
+
+def test_a_logger_class_is_not_blamed_for_a_subject_that_cannot_be_found() -> None:
+    with override_settings(SECGUARD={"SUBJECTS": {"client": "no_such_module.client"}}):
+        assert set(found()) == {"secguard.E001"}
 
 
 # -- E003 and W001: the store ------------------------------------------------------------------------------------
@@ -347,6 +365,22 @@ def test_a_guarded_backend_alone_is_right(alone: str) -> None:
 def test_our_backend_behind_another_is_a_warning(first: str) -> None:
     with override_settings(AUTHENTICATION_BACKENDS=[DJANGOS, first]):
         assert warned() == {"secguard.W005"}
+
+
+# -- W009: the page of unlock links ----------------------------------------------------------------------------------
+
+
+@override_settings(SECGUARD={"UNLOCK_BASE_URL": "https://example.com"})
+def test_unlock_links_that_lead_nowhere_are_a_warning_that_says_what_to_add() -> None:
+    warning = found()["secguard.W009"]
+    assert warning.level == checks.WARNING
+    assert "include('secguard.urls')" in str(warning.hint)
+    with override_settings(ROOT_URLCONF="tests.lockout.urls"):
+        assert warned() == set()
+
+
+def test_without_links_no_page_is_missed() -> None:
+    assert warned() == set()
 
 
 # -- W006 and W007: deployment -------------------------------------------------------------------------------------

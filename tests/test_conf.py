@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import ip_network
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,8 +14,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 from secguard import conf
-from secguard.conf import KEYS, Settings, TrustedProxies, get_settings, parse, until_settings_change
+from secguard.conf import KEYS, PRESETS, Settings, TrustedProxies, get_settings, parse, until_settings_change
 from secguard.detection import DEFAULT_RULES, Action, Rule
+from secguard.detection.rule import SUBJECTS
 from secguard.exceptions import InvalidSetting, SecguardError
 from secguard.logging import SecurityEventLogger
 from secguard.testing import capture_events
@@ -44,13 +46,44 @@ def answer(request: object, refusal: object) -> None:
     """A callable of the project's own."""
 
 
+async def awaited(*given: object) -> None:
+    """One that would have to be awaited."""
+
+
+class Asked:
+    """An object that can be called."""
+
+    def __call__(self, *given: object) -> bool:
+        return True
+
+
+class Awaited:
+    """An object whose calls would have to be awaited."""
+
+    async def __call__(self, *given: object) -> bool:
+        return True
+
+
+HERE, NOT_CALLABLE = __name__, "a text"
+EMPTY: list[Any] = []
+
+
 # -- defaults --------------------------------------------------------------------------------------------------
 
 
 def test_every_key_is_optional() -> None:
     settings = settings_of()
     assert (settings.mode, settings.fail_mode, settings.cache_alias) == ("enforce", "local", "default")
-    assert (settings.block_duration, settings.block_status, settings.max_active_blocks) == (900, 403, 100_000)
+    ladder: Any = settings.block_duration
+    assert (ladder, settings.block_jitter, settings.offence_memory) == ((900, 3_600, DAY, 7 * DAY), 0.1, 30 * DAY)
+    assert (settings.block_status, settings.max_active_blocks) == (403, 100_000)
+    assert (settings.network_action_ipv4, settings.network_action_ipv6) == ("propose", "block")
+    assert settings.network_threshold == 8
+    assert (settings.exempt_when, settings.subjects, settings.trap_paths) == (None, {}, ())
+    assert (settings.preset, settings.account_lockout, settings.lock_duration) == ("default", "off", 1_800)
+    assert (settings.device_cookie_name, settings.device_cookie_age) == ("secguard_device", 180 * DAY)
+    assert (settings.unlock_base_url, settings.unlock_mails_per_hour) == (None, 3)
+    assert (settings.max_consecutive_failures, settings.on_max_consecutive_failures) == (None, None)
     assert (settings.sync_interval, settings.store_timeout, settings.reserve_wait) == (1, 0.05, 10)
     assert (settings.redis_url, settings.reserve_max_waiters, settings.blocked_response) == (None, None, None)
     assert (settings.trusted_proxies, settings.client_ip_header) == (TrustedProxies(), "X-Forwarded-For")
@@ -89,10 +122,24 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("ALLOWLIST", [ip_network("192.0.2.0/24")], ("192.0.2.0/24",)),
     ("ALLOWLIST", ["10.0.0.0/8", "2001::/16"], ("10.0.0.0/8", "2001::/16")),
     ("EXEMPT_PATHS", ["/healthz", "/static/"], ("/healthz", "/static/")),
-    ("BLOCK_DURATION", 60, 60),
-    ("BLOCK_DURATION", 1.5, 1.5),
-    ("BLOCK_DURATION", timedelta(hours=1), 3600),
-    ("BLOCK_DURATION", 3650 * DAY, 3650 * DAY),
+    ("EXEMPT_WHEN", None, None),
+    ("EXEMPT_WHEN", answer, answer),
+    ("EXEMPT_WHEN", f"{HERE}.answer", answer),
+    ("SUBJECTS", {"client": answer, "door": f"{HERE}.answer"}, {"client": answer, "door": answer}),
+    ("TRAP_PATHS", ["/wp-login.php", "/.git", "*.php", "/cgi-bin/"], ("/wp-login.php", "/.git", "*.php", "/cgi-bin/")),
+    ("BLOCK_DURATION", 60, (60,)),
+    ("BLOCK_DURATION", 1.5, (1.5,)),
+    ("BLOCK_DURATION", timedelta(hours=1), (3600,)),
+    ("BLOCK_DURATION", 3650 * DAY, (3650 * DAY,)),
+    ("BLOCK_DURATION", [60], (60,)),
+    ("BLOCK_DURATION", [60, timedelta(hours=1), 1.5], (60, 3600, 1.5)),
+    ("BLOCK_DURATION", answer, answer),
+    ("BLOCK_DURATION", f"{HERE}.answer", answer),
+    *[("BLOCK_JITTER", share, share) for share in (0, 0.25, 0.5)],
+    ("OFFENCE_MEMORY", timedelta(days=90), 90 * DAY),
+    ("NETWORK_THRESHOLD", 2, 2),
+    *[("NETWORK_ACTION_IPV4", action, action) for action in ("off", "propose", "block")],
+    *[("NETWORK_ACTION_IPV6", action, action) for action in ("off", "propose", "block")],
     ("BLOCK_STATUS", 429, 429),
     ("BLOCKED_RESPONSE", "shop.views.refused", "shop.views.refused"),
     ("BLOCKED_RESPONSE", answer, answer),
@@ -106,6 +153,20 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("RESERVE_MAX_WAITERS", 0, 0),
     ("RESERVE_MAX_WAITERS", None, None),
     ("MAX_ACTIVE_BLOCKS", 1, 1),
+    *[("PRESET", preset, preset) for preset in ("default", "strict", "pci", "nist")],
+    *[("ACCOUNT_LOCKOUT", lockout, lockout) for lockout in ("off", "unknown_devices", "all")],
+    ("LOCK_DURATION", 60, 60),
+    ("LOCK_DURATION", timedelta(hours=1), 3600),
+    ("DEVICE_COOKIE_NAME", "__Host-device", "__Host-device"),
+    ("DEVICE_COOKIE_AGE", timedelta(days=30), 30 * DAY),
+    ("UNLOCK_BASE_URL", "https://example.com/", "https://example.com"),
+    ("UNLOCK_BASE_URL", "http://localhost:8000", "http://localhost:8000"),
+    ("UNLOCK_BASE_URL", None, None),
+    *[("UNLOCK_MAILS_PER_HOUR", number, number) for number in (1, 60)],
+    *[("MAX_CONSECUTIVE_FAILURES", number, number) for number in (1, 100, None)],
+    ("ON_MAX_CONSECUTIVE_FAILURES", answer, answer),
+    ("ON_MAX_CONSECUTIVE_FAILURES", f"{HERE}.answer", answer),
+    ("ON_MAX_CONSECUTIVE_FAILURES", None, None),
     ("HMAC_KEY", "k" * 16, b"k" * 16),
     ("HMAC_KEY", b"k" * 64, b"k" * 64),
     ("LOGGER_CLASS", SecurityEventLogger, SecurityEventLogger),
@@ -123,14 +184,24 @@ def test_every_key_has_a_good_value_here() -> None:
     assert {key for key, _, _ in GOOD} | {"RULES"} == set(KEYS)
 
 
-@pytest.mark.parametrize("key", ["BLOCK_DURATION", "SYNC_INTERVAL", "STORE_TIMEOUT", "RESERVE_WAIT"])
+@pytest.mark.parametrize("key", ["SYNC_INTERVAL", "STORE_TIMEOUT", "RESERVE_WAIT"])
 def test_a_duration_may_be_a_timedelta(key: str) -> None:
     assert getattr(settings_of(**{key: timedelta(seconds=2)}), key.lower()) == 2.0
+
+
+@pytest.mark.parametrize("key", ["EXEMPT_WHEN", "BLOCK_DURATION", "BLOCKED_RESPONSE", "ON_MAX_CONSECUTIVE_FAILURES"])
+def test_an_object_that_can_be_called_is_as_good_as_a_function(key: str) -> None:
+    assert isinstance(getattr(settings_of(**{key: Asked()}), key.lower()), Asked)
+    assert getattr(settings_of(**{key: Asked}), key.lower()) is Asked
 
 
 # -- bad values: each is named, with the way out ---------------------------------------------------------------
 
 SECONDS_OUT_OF_RANGE = ["5", True, None, [], NAN, INFINITY, -1, timedelta(seconds=-1)]
+NO_FUNCTION = [
+    *(5, True, [answer], awaited, Awaited(), f"{HERE}.awaited", f"{HERE}.NOT_CALLABLE", f"{HERE}.no_such_function"),
+    *("no_such_module.function", "secguard.conf", ".", "a."),
+]
 BAD: dict[str, list[Any]] = {
     "MODE": ["Enforce", "on", "", None, True, 1, []],
     "CACHE_ALIAS": ["", None, 0, ["default"]],
@@ -151,13 +222,17 @@ BAD: dict[str, list[Any]] = {
             {"brute_force": {"events": bad}}
             for bad in ("", [], "No Type", None, 5, [5], "attempt_refused", ["degraded"])
         ],
-        *[{"brute_force": {"subject": bad}} for bad in ("ip", None, [], "", "address ")],
+        *[{"brute_force": {"subject": bad}} for bad in ("ip", None, EMPTY, "", "address ")],
         *[{"brute_force": {"block_duration": bad}} for bad in (0, -5, "1h", True, INFINITY, 3651 * DAY)],
-        *[{"brute_force": {"action": bad}} for bad in ("ban", None, True, [])],
+        *[{"brute_force": {"action": bad}} for bad in ("ban", None, True, EMPTY)],
         *[{"brute_force": {"severity": bad}} for bad in ("fatal", None, 50)],
         *[{"brute_force": {"distinct": bad}} for bad in ("", "a b", "address", 5)],
         {"brute_force": {"treshold": 3}},
         {"account_failures": {"action": "block"}},
+        {"account_failures": {"action": "lock"}},
+        {"brute_force": {"action": "lock"}},
+        {"trap": {"action": "refuse"}},
+        *[{"brute_force": {"block_duration": bad}} for bad in ([], [0], ["1h"], awaited, f"{HERE}.answer")],
         *[
             {bad: {"events": "login_failed", "subject": "address", "threshold": 3, "window": 60}}
             for bad in ("a b", "", 5)
@@ -175,15 +250,53 @@ BAD: dict[str, list[Any]] = {
         {"a": 1},
     ],
     "EXEMPT_PATHS": ["/healthz", None, ["healthz"], ["/"], ["//"], [""], [1], {"/a": 1}],
-    "BLOCK_DURATION": [*SECONDS_OUT_OF_RANGE, 0, 0.5, 3650 * DAY + 1],
+    "EXEMPT_WHEN": [*NO_FUNCTION, "", "exempt"],
+    "SUBJECTS": [
+        *(None, [], "client", [("client", answer)], {"": answer}, {"a b": answer}, {5: answer}, {None: answer}),
+        *({"x" * 65: answer}, {"address": answer}, {"device": answer}),
+        *[{"client": given} for given in (*NO_FUNCTION, None, "", "client")],
+    ],
+    "TRAP_PATHS": [
+        *("/wp-login.php", b"/wp-login.php", None, 5, {"/wp-login.php": 1}),
+        *[[bad] for bad in ("", "/", "//", "*", "**", "*/", "wp-login.php", ".git", "/a*b", "/a*", "**.php", 5, None)],
+    ],
+    "BLOCK_DURATION": [
+        *[bad for bad in SECONDS_OUT_OF_RANGE if bad != []],
+        *(0, 0.5, 3650 * DAY + 1, "1.5", "1h", [], (), [0], [900, 0], [900, None], [900, "3600"], [900, True], [[900]]),
+        *([timedelta(0)], {900}, {"first": 900}, *NO_FUNCTION[1:]),
+    ],
+    "BLOCK_JITTER": [-0.1, 0.51, 1, NAN, INFINITY, "0.1", True, None, [], timedelta(seconds=0)],
+    "OFFENCE_MEMORY": [*SECONDS_OUT_OF_RANGE, 0, 59, 3650 * DAY + 1],
+    "NETWORK_THRESHOLD": [0, 1, 257, -8, "8", True, None, 8.0, []],
+    "NETWORK_ACTION_IPV4": ["on", "log", "", None, True, 1, [], "Block"],
+    "NETWORK_ACTION_IPV6": ["on", "log", "", None, True, 1, [], "Block"],
     "BLOCK_STATUS": [200, 404, "403", True, None, 0, -403],
-    "BLOCKED_RESPONSE": ["refused", 5, True, [], ""],
+    "BLOCKED_RESPONSE": ["refused", 5, True, [], "", awaited, Awaited()],
     "SYNC_INTERVAL": [*SECONDS_OUT_OF_RANGE, 3601],
     "FAIL_MODE": ["fail", None, True, "", "OPEN"],
     "STORE_TIMEOUT": [*SECONDS_OUT_OF_RANGE, 0, 61],
     "RESERVE_WAIT": [*SECONDS_OUT_OF_RANGE, 61],
     "RESERVE_MAX_WAITERS": [-1, "16", True, 1.5, 100_001, []],
     "MAX_ACTIVE_BLOCKS": [0, -1, "5", True, None, 1.0, 10_000_001],
+    "PRESET": ["lax", "Strict", "", None, True, 1, [], {"strict": 1}],
+    "ACCOUNT_LOCKOUT": ["on", "unknown", "", None, True, False, 1, []],
+    "LOCK_DURATION": [*SECONDS_OUT_OF_RANGE, 0, 59, 3650 * DAY + 1, [1800]],
+    "DEVICE_COOKIE_NAME": ["", "a b", "a=b", "a;b", "gerät", None, 5, True, [], "-_", "a\n"],
+    "DEVICE_COOKIE_AGE": [*SECONDS_OUT_OF_RANGE, 0, 3_599, 3650 * DAY + 1],
+    "UNLOCK_BASE_URL": [
+        "",
+        "example.com",
+        "//example.com",
+        "ftp://example.com",
+        "https://",
+        5,
+        True,
+        [],
+        b"https://a.b",
+    ],
+    "UNLOCK_MAILS_PER_HOUR": [0, 61, -1, "3", True, None, 1.5],
+    "MAX_CONSECUTIVE_FAILURES": [0, 101, -1, "100", True, 10.0, []],
+    "ON_MAX_CONSECUTIVE_FAILURES": [*NO_FUNCTION, "", "lock"],
     "HMAC_KEY": ["short", b"short", 5, True, ["k" * 16], ""],
     "LOGGER_CLASS": [None, "Strict", 5, True, [], ""],
     "REQUEST_ID_HEADER": ["", "X Request", None, 5, "X_Request_ID"],
@@ -251,6 +364,41 @@ def test_a_header_with_one_address_cannot_be_counted_in_hops() -> None:
     assert [problem.setting for problem in problems] == ["TRUSTED_PROXIES"]
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("SUBJECTS", {"good": answer, "client": 5}, "has for 'client' 5. Give a function, or the dotted path to one."),
+        (
+            "SUBJECTS",
+            {"client": f"{HERE}.gone"},
+            f"has for 'client' '{HERE}.gone'. That cannot be imported (ImportError: ",
+        ),
+        (
+            "SUBJECTS",
+            {"account": answer},
+            "has the name 'account'. Give an identifier of at most 64 characters that is ",
+        ),
+        ("BLOCK_DURATION", [900, 0], "has the entry 0. Give 1 to 315360000 seconds."),
+        ("BLOCK_DURATION", [900, "1h"], "has the entry '1h'. Give seconds as a number, or a timedelta."),
+        ("BLOCK_DURATION", "1h", "is '1h'. Give seconds as a number or a timedelta, a list of them"),
+        ("EXEMPT_WHEN", f"{HERE}.gone", f"is '{HERE}.gone'. That cannot be imported (ImportError: "),
+        ("EXEMPT_WHEN", f"{HERE}.awaited", f"is '{HERE}.awaited'. Give a plain function: nobody awaits"),
+        ("TRAP_PATHS", ["/ok", "wp-login.php"], "has the entry 'wp-login.php'. Give a path that starts with '/'"),
+    ],
+)
+def test_what_is_wrong_is_said_of_the_part_that_is_wrong(key: str, value: object, said: str) -> None:
+    assert str(problem_of(key, value)).startswith(f"SECGUARD['{key}'] {said}")
+
+
+def test_a_module_that_fails_when_it_is_imported_is_named_with_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_exemptions.py").write_text("raise RuntimeError('no such licence')")
+    monkeypatch.syspath_prepend(tmp_path)
+    problem = problem_of("EXEMPT_WHEN", "broken_exemptions.staff")
+    assert "RuntimeError: no such licence" in problem.hint
+
+
 @pytest.mark.parametrize("key", ["REDIS_URL", "HMAC_KEY"])
 def test_no_secret_is_repeated(key: str) -> None:
     secret = "http://:s3cr3t@h" if key == "REDIS_URL" else "s3cr3t"
@@ -286,6 +434,199 @@ def test_a_rule_may_be_added() -> None:
 def test_a_rule_object_may_replace_one() -> None:
     own = Rule(name="other", events="login_failed", subject="pair", threshold=3, window=60)
     assert rules(brute_force=own)["brute_force"].subject == "pair"
+
+
+RULE = {"events": "login_failed", "threshold": 3, "window": 60}
+
+
+def test_a_rule_may_be_over_a_subject_of_ones_own() -> None:
+    settings = settings_of(SUBJECTS={"client": answer}, RULES={"clients": {**RULE, "subject": "client"}})
+    assert settings.rules[-1].subject == "client"
+
+
+@pytest.mark.parametrize("subjects", [{}, {"client": answer}])
+def test_a_rule_over_a_subject_that_nobody_names_is_refused(subjects: dict[str, Any]) -> None:
+    settings, (problem,) = parse({"SUBJECTS": subjects, "RULES": {"own": {**RULE, "subject": "planet"}}}, {})
+    assert settings is None
+    assert str(problem).startswith(
+        "SECGUARD['RULES'] has the rule 'own' over the subject 'planet'. Use one of address, "
+    )
+    assert "SECGUARD['SUBJECTS']" in problem.hint
+    assert all(name in problem.hint for name in (*SUBJECTS, *subjects))
+
+
+def test_a_rule_that_counts_different_values_of_a_subject_of_ones_own_is_refused() -> None:
+    own = {**RULE, "subject": "address", "distinct": "coupon"}
+    assert settings_of(RULES={"coupons": own}).rules[-1].distinct == "coupon"
+    settings, (problem,) = parse({"SUBJECTS": {"coupon": answer}, "RULES": {"coupons": own}}, {})
+    assert settings is None
+    assert str(problem).startswith("SECGUARD['RULES'] has the rule 'coupons', which counts distinct 'coupon'")
+
+
+@pytest.mark.parametrize("name", ["account_failures", "own"])
+def test_a_rule_that_locks_without_a_lockout_is_refused(name: str) -> None:
+    raw = {"RULES": {name: {**RULE, "subject": "account", "action": "lock"}}}
+    settings, (problem,) = parse(raw, {})
+    assert settings is None
+    assert str(problem).startswith(f"SECGUARD['RULES'] has the rule '{name}' with the action 'lock'. Set SECGUARD['ACC")
+    assert settings_of(**raw, ACCOUNT_LOCKOUT="all").rules
+
+
+# -- rules that settings ask for ---------------------------------------------------------------------------------
+
+
+def names(**raw: Any) -> list[str]:
+    return [rule.name for rule in settings_of(**raw).rules]
+
+
+def test_traps_are_counted_where_there_are_any() -> None:
+    assert "trap" not in names()
+    assert "trap" in names(TRAP_PATHS=["/wp-login.php"])
+    assert "trap" not in names(TRAP_PATHS=["/wp-login.php"], RULES={"trap": None})
+
+
+@pytest.mark.parametrize(("lockout", "counted"), [("off", False), ("all", False), ("unknown_devices", True)])
+def test_devices_are_counted_where_they_are_told_apart(lockout: str, counted: bool) -> None:
+    assert ("device_failures" in names(ACCOUNT_LOCKOUT=lockout)) is counted
+
+
+def test_a_rule_that_nothing_asks_for_may_be_changed_all_the_same() -> None:
+    changes = {"trap": {"threshold": 3}, "device_failures": {"window": 60}}
+    assert names(RULES=changes) == names()
+    (trap,) = (rule for rule in settings_of(RULES=changes, TRAP_PATHS=["/.env"]).rules if rule.name == "trap")
+    assert trap.threshold == 3
+
+
+def locking(**raw: Any) -> set[str]:
+    return {rule.name for rule in settings_of(**raw).rules if rule.action is Action.LOCK}
+
+
+@pytest.mark.parametrize("lockout", ["unknown_devices", "all"])
+def test_with_a_lockout_the_rules_over_accounts_lock(lockout: str) -> None:
+    assert locking(ACCOUNT_LOCKOUT="off") == set()
+    assert locking(ACCOUNT_LOCKOUT=lockout) == {"account_failures", "distributed_attack"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"action": "log"},
+        {"action": "refuse"},
+        {"subject": "address"},
+        Rule(name="account_failures", events="login_failed", subject="account", threshold=5, window=60),
+        None,
+    ],
+    ids=str,
+)
+def test_unless_their_action_or_subject_is_another(change: Any) -> None:
+    raw = {"ACCOUNT_LOCKOUT": "all", "RULES": {"account_failures": change}}
+    assert locking(**raw) == {"distributed_attack"}
+
+
+def test_changing_another_field_leaves_a_rule_locking() -> None:
+    raw = {"ACCOUNT_LOCKOUT": "all", "RULES": {"account_failures": {"threshold": 5}}}
+    assert locking(**raw) == {"account_failures", "distributed_attack"}
+
+
+def test_a_rule_of_ones_own_over_accounts_does_what_it_says() -> None:
+    own = {"own": {**RULE, "subject": "account"}, "second": {**RULE, "subject": "account", "action": "lock"}}
+    assert locking(ACCOUNT_LOCKOUT="all", RULES=own) == {"account_failures", "distributed_attack", "second"}
+
+
+# -- presets -----------------------------------------------------------------------------------------------------
+
+
+def changed_by(preset: str) -> dict[str, Any]:
+    """The settings that differ from the defaults."""
+    given, plain = settings_of(PRESET=preset), settings_of()
+    every = [name.lower() for name in KEYS if name not in ("PRESET", "HMAC_KEY")]
+    return {name: getattr(given, name) for name in every if getattr(given, name) != getattr(plain, name)}
+
+
+def rules_changed_by(preset: str) -> dict[str, tuple[int, object, str]]:
+    rules = settings_of(PRESET=preset).rules
+    return {rule.name: (rule.threshold, rule.window, str(rule.action)) for rule in rules if rule not in DEFAULT_RULES}
+
+
+def test_the_default_preset_changes_nothing() -> None:
+    assert changed_by("default") == {}
+
+
+def test_the_strict_preset_blocks_sooner_and_longer() -> None:
+    changed = changed_by("strict")
+    del changed["rules"]
+    assert changed == {
+        "block_duration": (3_600, DAY, 7 * DAY, 30 * DAY),
+        "network_threshold": 4,
+        "network_action_ipv4": "block",
+        "account_lockout": "unknown_devices",
+    }
+    assert rules_changed_by("strict") == {
+        "brute_force": (5, 3_600, "block"),
+        "account_enumeration": (10, 600, "block"),
+        "distributed_attack": (10, 1_800, "lock"),
+        "account_failures": (20, 1_800, "lock"),
+        "device_failures": (10, 1_800, "refuse"),
+    }
+
+
+def test_the_pci_preset_locks_an_account_after_ten_attempts_for_half_an_hour() -> None:
+    """PCI DSS 4.0.1, 8.3.4."""
+    settings = settings_of(PRESET="pci")
+    assert set(changed_by("pci")) == {"account_lockout", "rules"}
+    assert (settings.account_lockout, settings.lock_duration) == ("all", 1_800)
+    assert rules_changed_by("pci") == {
+        "distributed_attack": (10, 1_800, "lock"),
+        "account_failures": (10, DAY, "lock"),
+    }
+
+
+def test_the_nist_preset_allows_a_hundred_failures_in_a_row() -> None:
+    """NIST SP 800-63B-4, 3.2.2."""
+    assert changed_by("nist") == {"max_consecutive_failures": 100}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_names_nothing_but_settings_with_good_values(preset: str) -> None:
+    assert set(PRESETS[preset]) <= set(KEYS)
+    assert parse(PRESETS[preset], {})[1] == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "kept"),
+    [
+        ("BLOCK_DURATION", 60, (60,)),
+        ("NETWORK_THRESHOLD", 8, 8),
+        ("NETWORK_ACTION_IPV4", "off", "off"),
+        ("ACCOUNT_LOCKOUT", "off", "off"),
+    ],
+)
+def test_what_is_said_beats_the_preset(key: str, value: Any, kept: Any) -> None:
+    settings = settings_of(PRESET="strict", **{key: value})
+    assert getattr(settings, key.lower()) == kept
+    other = "network_threshold" if key == "BLOCK_DURATION" else "block_duration"
+    assert getattr(settings, other) == getattr(settings_of(PRESET="strict"), other)
+
+
+def test_without_the_presets_lockout_no_rule_of_it_locks() -> None:
+    assert locking(PRESET="pci", ACCOUNT_LOCKOUT="off") == set()
+
+
+def test_changes_of_rules_are_merged_over_the_presets_field_by_field() -> None:
+    raw = {"PRESET": "strict", "RULES": {"brute_force": {"threshold": 3}, "trap": None, "account_enumeration": None}}
+    rules = {rule.name: rule for rule in settings_of(**raw).rules}
+    assert (rules["brute_force"].threshold, rules["brute_force"].window) == (3, 3_600)
+    assert "account_enumeration" not in rules
+
+
+def test_a_rule_changed_back_is_as_it_was() -> None:
+    raw = {"PRESET": "strict", "RULES": {"brute_force": {"window": 900}}}
+    assert next(rule for rule in settings_of(**raw).rules if rule.name == "brute_force") == DEFAULT_RULES[0]
+
+
+def test_an_unknown_preset_is_named_with_those_that_there_are() -> None:
+    problem = problem_of("PRESET", "hipaa")
+    assert str(problem) == "SECGUARD['PRESET'] is 'hipaa'. Use one of 'default', 'strict', 'pci', 'nist'."
 
 
 # -- in force --------------------------------------------------------------------------------------------------

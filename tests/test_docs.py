@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import json
 import logging
@@ -19,7 +18,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from http.cookiejar import CookieJar
-from inspect import cleandoc
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -31,12 +29,13 @@ from django.utils.module_loading import import_string
 
 from secguard import signals
 from secguard.blocking.response import Refusal
-from secguard.conf import KEYS, MODE_VARIABLE, parse
-from secguard.detection import DEFAULT_RULES, Rule
+from secguard.conf import KEYS, MODE_VARIABLE, PRESETS, parse
+from secguard.detection import Action, Rule, Threat
+from secguard.detection.catalogue import ALL_RULES, BRUTE_FORCE
 from secguard.detection.rule import SUBJECTS
 from secguard.events import VOCABULARY
+from secguard.exceptions import InvalidRule
 from secguard.logging import SecurityEvent, SecurityEventLogger
-from secguard.management import verbs
 from secguard.network import ClientAddressResolver
 
 ROOT = Path(__file__).parent.parent
@@ -44,6 +43,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROSE = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 #: Keys of the examples' environment.
 ENVIRONMENT = {"SECGUARD_HMAC_KEY": "0123456789abcdef"}
+#: What the table of rules calls the events.
+COUNTED = {("login_failed",): "failures", ("trap_hit",): "trap hits"}
 
 
 class Block(NamedTuple):
@@ -211,13 +212,40 @@ def test_every_threshold_of_the_logger_is_documented() -> None:
     assert documented == {name: value for name, value in vars(SecurityEventLogger).items() if name.isupper()}
     for row in rows:
         changed = type("Changed", (SecurityEventLogger,), {code(row["attribute"]): 7})().effective_rules()
-        assert [rule.name for rule in changed if rule not in DEFAULT_RULES] == [code(row["rule"])]
+        assert [rule.name for rule in changed if rule not in ALL_RULES] == [code(row["rule"])]
 
 
 def test_every_signal_is_documented_and_every_documented_signal_exists() -> None:
     rows = table(page("docs/events.md"), "signal", "sent with")
     existing = [name for name, value in vars(signals).items() if isinstance(value, Signal)]
     assert [code(row["signal"]) for row in rows] == existing
+
+
+def test_every_reason_not_to_block_is_documented() -> None:
+    (told,) = re.findall(r"`reason` is (.*?)\.\n", page("docs/events.md"), flags=re.DOTALL)
+    source = (ROOT / "secguard" / "blocking" / "policy.py").read_text(encoding="utf-8")
+    (reasons,) = re.findall(r"``reason``: (.*?)\.\n", source, flags=re.DOTALL)
+    known = set(re.findall(r"\w+", re.sub(r"\(.*?\)|\bor\b", "", reasons, flags=re.DOTALL)))
+    assert known == set(re.findall(r"`([a-z_]+)`", told))
+    rows = table(page("docs/blocking.md"), "who", "said by", "`reason` in `block_suppressed`")
+    assert {code(row["`reason` in `block_suppressed`"]) for row in rows} == known - {"full"}
+
+
+# -- presets ---------------------------------------------------------------------------------------------
+
+
+def test_every_preset_is_documented_and_every_documented_preset_exists() -> None:
+    documented = headings(page("docs/presets.md"), 2)
+    assert [name for name in documented if name in PRESETS] == list(PRESETS)
+    assert all(f'`"{preset}"`' in page("docs/settings.md") for preset in PRESETS)
+
+
+@pytest.mark.parametrize("preset", [preset for preset, values in PRESETS.items() if values])
+def test_a_documented_preset_has_the_true_values_and_says_what_it_costs(preset: str) -> None:
+    text = section(page("docs/presets.md"), preset)
+    documented = {code(row["setting"]): ast.literal_eval(code(row["value"])) for row in table(text, "setting", "value")}
+    assert documented == PRESETS[preset]
+    assert "**What it costs:**" in text
 
 
 # -- rules -----------------------------------------------------------------------------------------------
@@ -229,21 +257,38 @@ def test_the_table_of_rules_is_that_of_the_code() -> None:
     assert documented == [
         (
             f"`{rule.name}`",
-            f"distinct {rule.distinct}" if rule.distinct else "failures",
+            f"distinct {rule.distinct}" if rule.distinct else COUNTED[rule.events],
             rule.subject,
             str(rule.threshold),
             f"{rule.window / 60:g} min",
             rule.action.value,
             rule.technique,
         )
-        for rule in DEFAULT_RULES
+        for rule in ALL_RULES
     ]
 
 
 def test_every_rule_has_its_page_with_false_positives() -> None:
     text = page("docs/rules.md")
-    assert headings(text, 3) == [rule.name for rule in DEFAULT_RULES]
-    assert all("**False positives:**" in " ".join(section(text, rule.name).split()) for rule in DEFAULT_RULES)
+    assert headings(text, 3) == [rule.name for rule in ALL_RULES]
+    assert all("**False positives:**" in " ".join(section(text, rule.name).split()) for rule in ALL_RULES)
+
+
+def test_every_action_is_documented_with_the_subjects_that_it_goes_with() -> None:
+    rows = table(page("docs/rules.md"), "action", "what follows when the threat opens", "for the subjects")
+    assert [code(row["action"]) for row in rows] == [action.value for action in Action]
+    for row in rows:
+        named_here = set(re.findall(r"`(\w+)`", row["for the subjects"]))
+        said = set(SUBJECTS) - named_here if row["for the subjects"].startswith("all") else named_here
+        assert said == {subject for subject in SUBJECTS if goes_with(code(row["action"]), subject)}
+
+
+def goes_with(action: str, subject: str) -> bool:
+    try:
+        Rule(name="any", events="login_failed", subject=subject, threshold=1, window=1, action=Action(action))
+    except InvalidRule:
+        return False
+    return True
 
 
 def test_every_field_of_a_rule_is_documented() -> None:
@@ -252,26 +297,6 @@ def test_every_field_of_a_rule_is_documented() -> None:
     assert {code(row["field"]) for row in rows} == existing
     (subjects,) = (row["takes"] for row in rows if code(row["field"]) == "subject")
     assert re.findall(r"`(\w+)`", subjects) == list(SUBJECTS)
-
-
-# -- the operators' commands -----------------------------------------------------------------------------
-
-
-def test_every_verb_is_documented_and_every_documented_verb_exists() -> None:
-    documented = headings(section(page("docs/blocking.md"), "Operators' commands"), 3)
-    assert sorted(documented) == sorted(verbs.ALL)
-
-
-@pytest.mark.parametrize(("name", "verb"), verbs.ALL.items(), ids=list(verbs.ALL))
-def test_every_option_and_exit_code_of_a_verb_is_documented(name: str, verb: ModuleType) -> None:
-    parser = argparse.ArgumentParser(add_help=False)
-    verb.add_arguments(parser)
-    text = section(page("docs/blocking.md"), name)
-    options = {option for action in parser._actions for option in action.option_strings}
-    assert options <= set(re.findall(r"--[a-z-]+", text))
-    assert set(re.findall(r"--[a-z-]+", text)) <= options
-    codes = re.findall(r"\b(\d) ", cleandoc(verb.__doc__ or "").partition("Exit codes:")[2])
-    assert all(number == "0" or re.search(rf"\b{number}\b", text) for number in codes)
 
 
 # -- code in the pages -----------------------------------------------------------------------------------
@@ -284,6 +309,22 @@ def test_python_in_the_pages_runs(block: Block, monkeypatch: pytest.MonkeyPatch)
     run_block(block)
 
 
+@pytest.fixture
+def project(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The project that the pages speak of: what it defines is what the pages show."""
+    defined: dict[str, Any] = {}
+    for block in PYTHON:
+        names = [node.name for node in ast.parse(block.code).body if isinstance(node, ast.FunctionDef)]
+        if names:
+            found = run_block(block)
+            defined |= {name: found[name] for name in names}
+    for name in ("myproject", "myproject.security", "myproject.views"):
+        module = ModuleType(name)
+        vars(module).update(defined)
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+@pytest.mark.usefixtures("project")
 @pytest.mark.parametrize("block", [block for block in PYTHON if "SECGUARD" in assignments(block.code)], ids=named)
 def test_settings_in_the_pages_are_valid(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in ENVIRONMENT.items():
@@ -324,6 +365,28 @@ def test_the_answer_in_the_pages_is_an_answer() -> None:
     refused = run_block(block_with("blocking.md", "def refused("))["refused"]
     response = refused(RequestFactory().get("/"), Refusal("blocked", "a reference", 60))
     assert (response.status_code, response["Retry-After"]) == (429, "60")
+
+
+def test_the_exemption_in_the_pages_knows_who_has_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_monitoring = run_block(block_with("settings.md", "def is_monitoring("))["is_monitoring"]
+    monkeypatch.setenv("MONITORING_KEY", "a secret")
+    keys = [{"X-Monitoring-Key": "a secret"}, {"X-Monitoring-Key": "a guess"}, {"X-Monitoring-Key": "gehö"}, {}]
+    assert [is_monitoring(RequestFactory().get("/", headers=key)) for key in keys] == [True, False, False, False]
+
+
+def test_the_subjects_in_the_pages_tell_clients_apart() -> None:
+    found = run_block(block_with("settings.md", "def client("))
+    request = RequestFactory().get("/admin/login/", headers={"User-Agent": "Firefox"}, REMOTE_ADDR="2001:db8::1")
+    assert found["client"](request, "anna") == "2001:db8::/64 Firefox"
+    assert found["admin_login"](request, None) == "2001:db8::/64"
+    assert found["admin_login"](RequestFactory().get("/login/"), None) is None
+    assert found["client"](RequestFactory().get("/", REMOTE_ADDR=""), None) is None
+
+
+def test_the_duration_in_the_pages_doubles() -> None:
+    days = run_block(block_with("settings.md", "def days("))["days"]
+    threat = Threat(BRUTE_FORCE, "192.0.2.1", 5)
+    assert [days(offence, threat) / 86_400 for offence in (1, 2, 3, 6, 99)] == [1, 2, 4, 30, 30]
 
 
 # -- proxies ---------------------------------------------------------------------------------------------
@@ -500,7 +563,7 @@ def test_the_quick_start_logs_a_failed_login_and_refuses_the_sixth(site: Site) -
 
 def output_of(verb: str) -> str:
     """What a console in the pages shows after the one command in it."""
-    shown = block_with("blocking.md", f"$ python manage.py secguard {verb}\nmode").code
+    shown = block_with("command.md", f"$ python manage.py secguard {verb}\nmode").code
     return shown.partition("\n")[2]
 
 

@@ -16,7 +16,7 @@ from secguard.logging import SecurityEvent
 OWASP_TERMS = {
     *("authn_login_success", "authn_login_fail", "authn_login_fail_max", "authn_login_lock", "authn_password_change"),
     *("authz_fail", "authz_admin", "user_updated", "sensitive_read", "session_expired", "malicious_extraneous"),
-    *("sys_monitor_disabled", "sys_monitor_enabled"),
+    *("sys_monitor_disabled", "sys_monitor_enabled", "malicious_attack_tool", "sensitive_delete"),
 }
 
 
@@ -55,6 +55,14 @@ def test_the_table_knows_nothing_but_event_types() -> None:
         ("address_blocked", "threat", "error", "authn_login_lock"),
         ("address_unblocked", "threat", "info", "authz_admin"),
         ("block_suppressed", "threat", "warning", "authn_login_fail_max"),
+        ("trap_hit", "threat", "warning", "malicious_attack_tool"),
+        ("network_proposed", "threat", "error", "malicious_extraneous"),
+        ("network_allowed", "threat", "info", "authz_admin"),
+        ("network_disallowed", "threat", "info", "authz_admin"),
+        ("list_imported", "threat", "info", "authz_admin"),
+        ("consecutive_failures_exceeded", "account", "critical", "authn_login_fail_max"),
+        ("unlock_mail_sent", "account", "info", "user_updated"),
+        ("data_erased", "system", "warning", "sensitive_delete"),
         ("client_address_unknown", "system", "warning", "sys_monitor_disabled"),
         ("mode_overridden", "system", "warning", "sys_monitor_disabled"),
         ("degraded", "system", "error", "sys_monitor_disabled"),

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import NamedTuple
 
+from secguard.blocking.replica import RECENT
+
 #: Who is locked out.
 ALL, UNKNOWN_DEVICES = "all", "unknown_devices"
 
@@ -26,40 +28,61 @@ class Locks:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self._guard = Lock()
+        self._raised: dict[str, tuple[LockEntry, float]] = {}
         self._entries: dict[str, dict[str, LockEntry]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def find(self, digest: str, *, known_device: bool = False) -> LockEntry | None:
-        """The lock that refuses a client of this account: of several the one that lasts longest."""
-        entries = self._entries.get(digest)
-        if not entries:
+    def find(self, *digests: str, known_device: bool = False) -> LockEntry | None:
+        """The lock that refuses a client of the account with these digests: of several the one that lasts longest."""
+        found = [entry for digest in digests for entry in list(self._entries.get(digest, {}).values())]
+        if not found:
             return None
         now = self.clock()
         valid = [
-            entry
-            for entry in list(entries.values())
-            if entry.expires > now and not (known_device and entry.scope == UNKNOWN_DEVICES)
+            entry for entry in found if entry.expires > now and not (known_device and entry.scope == UNKNOWN_DEVICES)
         ]
         return max(valid, key=lambda entry: entry.expires, default=None)
 
+    def raise_here(self, entry: LockEntry) -> None:
+        """A lock that this process decided on."""
+        with self._guard:
+            self._raised[entry.reference] = (entry, self.clock())
+            self._add(entry)
+
     def add(self, entry: LockEntry) -> None:
         with self._guard:
-            self._entries[entry.digest] = {**self._entries.get(entry.digest, {}), entry.reference: entry}
+            self._add(entry)
+
+    def _add(self, entry: LockEntry) -> None:
+        # A new dict each time: readers hold the old one.
+        self._entries[entry.digest] = {**self._entries.get(entry.digest, {}), entry.reference: entry}
 
     def remove(self, digest: str, reference: str | None = None) -> bool:
         """Drop one lock of the account, or all of them. → whether there was one."""
         with self._guard:
-            entries = self._entries.pop(digest, {})
-            left = {key: entry for key, entry in entries.items() if reference is not None and key != reference}
-            if left:
-                self._entries[digest] = left
-            return len(left) < len(entries)
+            entries = self._entries.get(digest, {})
+            gone = [key for key in entries if reference is None or key == reference]
+            for key in gone:
+                self._raised.pop(key, None)
+            if len(gone) < len(entries):
+                self._entries[digest] = {key: entry for key, entry in entries.items() if key not in gone}
+            else:
+                self._entries.pop(digest, None)
+            return bool(gone)
 
     def replace_all(self, entries: Iterable[LockEntry]) -> None:
-        fresh: dict[str, dict[str, LockEntry]] = {}
+        """A full load: everything that was known before is forgotten, but for what was raised here just now.
+
+        That may not be in the database yet.
+        """
+        fresh = Locks(self.clock)
         for entry in entries:
-            fresh.setdefault(entry.digest, {})[entry.reference] = entry
+            fresh._add(entry)
         with self._guard:
-            self._entries = fresh
+            recent = self.clock() - RECENT
+            self._raised = {key: (entry, at) for key, (entry, at) in self._raised.items() if at > recent}
+            for entry, _ in self._raised.values():
+                fresh._add(entry)
+            self._entries = fresh._entries

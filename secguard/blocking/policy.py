@@ -6,6 +6,7 @@ import random
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, TypeAlias
 
 from secguard.blocking.locks import ALL, UNKNOWN_DEVICES
@@ -170,11 +171,12 @@ class Policy:
         action = self._network_action(address) if not self._suppression(address) else "off"
         if action == "off":
             return None
-        threshold, found = self._settings.network_threshold, None
+        threshold = self._settings.network_threshold
+        found: tuple[str, int] | None = None
         for prefix in _PREFIXES[address.version]:
             count = self._replica.count_inside(address, prefix)
             # The narrowest network that holds so many; a wider one, if as many again come from beside it.
-            if count >= threshold * (1 if found is None else 2):
+            if count - (found[1] if found else 0) >= threshold:
                 found = (address.network_of(prefix), count)
         if found is None or action == "propose":
             return found and Proposal(*found)
@@ -197,7 +199,8 @@ class Policy:
 def _asked(ladder: Callable[..., Any], offence: int, threat: Threat) -> float:
     """What the project's own function says, within bounds; a quarter of an hour if it fails."""
     try:
-        seconds = float(ladder(offence, threat))
+        found = ladder(offence, threat)
+        seconds = found.total_seconds() if isinstance(found, timedelta) else float(found)
         if not 1 <= seconds <= MAX_BLOCK:
             raise ValueError(f"it returned {seconds}, which is not from 1 to {MAX_BLOCK} seconds")
     except Exception:

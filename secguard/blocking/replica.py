@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from threading import Lock
 from typing import NamedTuple
 
+from secguard.blocking.network_table import (
+    COUNTED_PREFIXES,
+    FOREVER,
+    NetworkTable,
+    Row,
+    is_single,
+    key_of,
+    pack_reference,
+    text_of,
+    unpack_reference,
+)
+from secguard.failures import report_failure
 from secguard.network import ClientAddress
 
-FOREVER = float("inf")
+__all__ = ["COUNTED_PREFIXES", "FOREVER", "RECENT", "BlockEntry", "Replica"]
+
 #: Seconds for which a block raised here survives a full load that does not know it.
 RECENT = 60.0
+#: References that were lifted before they were known here, at most: a bound, far above what operators do in RECENT.
+_MAX_LIFTED = 10_000
 
 
 class BlockEntry(NamedTuple):
-    """One block. ``expires``: on the replica's monotonic clock, so that no wall clock can undo it.
+    """One block, or one allowed network. ``expires``: on the replica's monotonic clock, so that no wall clock can
+    undo it.
 
     ``automatic``: a rule raised it.
     """
@@ -28,140 +44,185 @@ class BlockEntry(NamedTuple):
 
 
 class Replica:
-    """Networks that are blocked, with the look-up that every request makes.
+    """Networks that are blocked, and those that never are, with the look-ups that every request makes.
 
-    Single addresses, which are nearly all, are one dict look-up; other networks one for each prefix
-    length in use. Readers take no lock.
+    Single addresses, which are nearly all, are one dict look-up; all other networks together one binary search.
+    Readers take no lock.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.loaded = False
         self._lock = Lock()
+        self._blocks, self._allowed = NetworkTable(), NetworkTable()
+        # Both by reference, oldest first, and no older than RECENT.
         self._raised: dict[str, tuple[BlockEntry, float]] = {}
-        self._blocks: dict[str, dict[str, BlockEntry]] = {}
-        self._single: dict[str, BlockEntry] = {}
-        self._wide: dict[tuple[int, int], dict[int, BlockEntry]] = {}
+        self._lifted: dict[str, float] = {}
 
     def __len__(self) -> int:
-        return len(self._blocks)
+        """How many networks are blocked."""
+        with self._lock:
+            return len(self._current())
+
+    # -- asked by requests ---------------------------------------------------------------------------------
 
     def find(self, address: ClientAddress) -> BlockEntry | None:
         """The block that this address is under, if there is one."""
-        entry = self._single.get(address.subject)
-        if entry is None and self._wide:
-            entry = self._find_wide(address)
-        if entry is None or entry.expires > self.clock():
-            return entry
-        self._drop_expired(entry.network)
-        return self.find(address)
+        found = self._blocks.find(address.version, address.number, self.clock)
+        if found is None:
+            return None
+        key, (expires, reference, automatic) = found
+        network = address.subject if is_single(key) else text_of(key)
+        return BlockEntry(network, unpack_reference(reference), expires, automatic)
 
     def is_allowed(self, address: ClientAddress) -> bool:
         """Has an operator said that this address is never refused?"""
-        return False
+        allowed = self._allowed
+        return len(allowed) > 0 and allowed.find(address.version, address.number, self.clock) is not None
 
     def active(self) -> int:
-        """How many blocks of rules are in force."""
-        return sum(any(entry.automatic for entry in entries.values()) for entries in self._blocks.values())
+        """How many networks rules have blocked."""
+        with self._lock:
+            return self._current().automatic
 
     def count_inside(self, address: ClientAddress, prefix: int) -> int:
-        """How many addresses (IPv6: /64) rules have blocked inside the network of this prefix around the address."""
-        wide = ip_network(address.network_of(prefix))
-        return sum(
-            any(entry.automatic for entry in entries.values())
-            for network, entries in self._blocks.items()
-            if _is_single(parsed := ip_network(network)) and parsed.version == wide.version and parsed.subnet_of(wide)  # type: ignore[arg-type]
-        )
+        """How many addresses (IPv6: /64) rules have blocked inside the network of this prefix around the address.
 
-    def _find_wide(self, address: ClientAddress) -> BlockEntry | None:
-        now = self.clock()
-        for (version, shift), entries in self._wide.items():
-            if version == address.version:
-                entry = entries.get(address.number >> shift)
-                if entry is not None and entry.expires > now:
-                    return entry
-        return None
+        ``prefix``: one of ``COUNTED_PREFIXES``; there are no counts of others, and a KeyError says so.
+        """
+        if prefix not in COUNTED_PREFIXES[address.version]:
+            raise KeyError(f"/{prefix} is not counted: use one of {COUNTED_PREFIXES[address.version]}")
+        with self._lock:
+            return self._current().count_inside(address.version, address.number, prefix)
+
+    def _current(self) -> NetworkTable:
+        """The blocks, without those that have ended."""
+        self._blocks.drop_ended(self.clock())
+        self._blocks.publish()
+        return self._blocks
+
+    # -- blocks --------------------------------------------------------------------------------------------
 
     def raise_here(self, entry: BlockEntry) -> None:
-        """A block that this process decided on."""
+        """A block that this process decided on. One that was lifted elsewhere meanwhile stays lifted."""
+        now = self.clock()
         with self._lock:
-            self._raised[entry.reference] = (entry, self.clock())
-            self._add(entry)
+            self._forget_old(now)
+            if entry.reference not in self._lifted:
+                self._raised.pop(entry.reference, None)
+                self._raised[entry.reference] = (entry, now)
+                self._blocks.add(*_row(entry))
+                self._blocks.drop_ended(now)
+                self._blocks.publish()
 
     def add(self, entry: BlockEntry) -> None:
+        """Raises ValueError for what is no network."""
         with self._lock:
-            self._add(entry)
+            self._blocks.add(*_row(entry))
+            self._blocks.publish()
 
-    def _add(self, entry: BlockEntry) -> None:
-        self._blocks.setdefault(entry.network, {})[entry.reference] = entry
-        self._index(entry.network)
+    def add_all(self, entries: Iterable[BlockEntry]) -> None:
+        """What is no network is reported, and left out."""
+        with self._lock:
+            for row in _rows(entries):
+                self._blocks.add(*row)
+            self._current()
 
     def remove(self, network: str, reference: str) -> bool:
         """→ whether it was known."""
+        return bool(self.remove_all([(network, reference)]))
+
+    def remove_all(self, blocks: Iterable[tuple[str, str]]) -> set[str]:
+        """``blocks``: network and reference of each. → the references that were known."""
+        now, known = self.clock(), set()
         with self._lock:
-            self._raised.pop(reference, None)
-            known = self._blocks.get(network, {}).pop(reference, None)
-            self._index(network)
-            return known is not None
+            self._forget_old(now)
+            for network, reference in blocks:
+                self._raised.pop(reference, None)
+                with suppress(ValueError):  # what is no network was left out
+                    if self._blocks.remove(key_of(network), pack_reference(reference)):
+                        known.add(reference)
+                    elif len(self._lifted) < _MAX_LIFTED:
+                        # Whoever raises it here has saved it before, and it was lifted in between.
+                        self._lifted.setdefault(reference, now)
+            self._current()
+        return known
 
     def remove_network(self, network: str) -> None:
         with self._lock:
-            for reference in self._blocks.pop(network, {}):
-                self._raised.pop(reference, None)
-            self._index(network)
+            for reference in self._blocks.remove_all(key_of(network)):
+                self._raised.pop(unpack_reference(reference), None)
+            self._blocks.publish()
 
     def replace_all(self, entries: Iterable[BlockEntry]) -> None:
         """A full load: everything that was known before is forgotten, but for what was raised here just now.
 
-        That may not be in the database yet.
+        That may not be in the database yet. What is no network is reported, and left out.
         """
-        fresh = Replica(self.clock)
-        for entry in entries:
-            fresh._add(entry)
+        fresh = NetworkTable()
+        fresh.load(_rows(entries))
         with self._lock:
             # Nothing may be raised between the look at it and the exchange: it would be lost until the next load.
-            recent = self.clock() - RECENT
-            self._raised = {key: (entry, at) for key, (entry, at) in self._raised.items() if at > recent}
-            for entry, _ in self._raised.values():
-                fresh._add(entry)
-            self._blocks, self._single, self._wide = fresh._blocks, fresh._single, fresh._wide
+            self._forget_old(self.clock())
+            fresh.load(_row(entry) for entry, _ in self._raised.values())
+            fresh.publish()
+            self._blocks = fresh
             self.loaded = True
 
-    def _drop_expired(self, network: str) -> None:
-        now = self.clock()
+    def _forget_old(self, now: float) -> None:
+        for reference in _until(((key, at) for key, (_, at) in self._raised.items()), now - RECENT):
+            del self._raised[reference]
+        for reference in _until(self._lifted.items(), now - RECENT):
+            del self._lifted[reference]
+
+    # -- allowed networks ----------------------------------------------------------------------------------
+
+    def add_allowed(self, entry: BlockEntry) -> None:
+        """This network is never refused. What is no network is reported, and left out."""
         with self._lock:
-            entries = self._blocks.get(network, {})
-            for reference in [key for key, entry in entries.items() if entry.expires <= now]:
-                del entries[reference]
-            self._index(network)
+            for row in _rows([entry]):
+                self._allowed.add(*row)
+            self._allowed.drop_ended(self.clock())
+            self._allowed.publish()
 
-    def _index(self, network: str) -> None:
-        """Of several blocks of one network the one that lasts longest is in force."""
-        entries = self._blocks.get(network)
-        if not entries:
-            self._blocks.pop(network, None)
-        longest = max(entries.values(), key=lambda entry: entry.expires) if entries else None
-        parsed = ip_network(network)
-        if _is_single(parsed):
-            _set(self._single, str(parsed.network_address) if parsed.version == 4 else str(parsed), longest)
-            return
-        shift = parsed.max_prefixlen - parsed.prefixlen
-        slot = (parsed.version, shift)
-        entries_of_slot = self._wide.get(slot, {})
-        _set(entries_of_slot, int(parsed.network_address) >> shift, longest)
-        # Readers iterate over the slots without a lock: a dict that changes its size would raise there.
-        if entries_of_slot and slot not in self._wide:
-            self._wide = {**self._wide, slot: entries_of_slot}
-        elif not entries_of_slot:
-            self._wide = {key: value for key, value in self._wide.items() if key != slot}
+    def remove_allowed(self, network: str, reference: str | None = None) -> bool:
+        """Take back one row, or all of this network. → whether there was one."""
+        known = False
+        with self._lock, suppress(ValueError):
+            key = key_of(network)
+            if reference is None:
+                known = bool(self._allowed.remove_all(key))
+            else:
+                known = self._allowed.remove(key, pack_reference(reference))
+            self._allowed.publish()
+        return known
 
-
-def _is_single(network: IPv4Network | IPv6Network) -> bool:
-    return network.prefixlen == (32 if network.version == 4 else 64)
+    def replace_allowed(self, entries: Iterable[BlockEntry]) -> None:
+        """A full load of the allowed networks. What is no network is reported, and left out."""
+        fresh = NetworkTable()
+        fresh.load(_rows(entries))
+        fresh.publish()
+        with self._lock:
+            self._allowed = fresh
 
 
-def _set(entries: dict, key: object, entry: BlockEntry | None) -> None:  # type: ignore[type-arg]
-    if entry is None:
-        entries.pop(key, None)
-    else:
-        entries[key] = entry
+def _row(entry: BlockEntry) -> tuple[int, Row]:
+    return key_of(entry.network), (entry.expires, pack_reference(entry.reference), entry.automatic)
+
+
+def _rows(entries: Iterable[BlockEntry]) -> Iterator[tuple[int, Row]]:
+    for entry in entries:
+        try:
+            yield _row(entry)
+        except ValueError as error:
+            report_failure("the row %s is left out: its network cannot be read", entry.reference, error=error)
+
+
+def _until(times: Iterable[tuple[str, float]], last: float) -> list[str]:
+    """The keys at the beginning whose time is no later."""
+    found = []
+    for key, at in times:
+        if at > last:
+            break
+        found.append(key)
+    return found

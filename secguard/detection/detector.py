@@ -86,8 +86,9 @@ class Observation(NamedTuple):
 
     ``address``: the canonical address, an IPv6 one as its /64. ``network``: its /24 or /48.
     ``account``: the normalised identifier. ``user``: the primary key. ``fields``: what else rules may
-    count. ``enforce``: limits may refuse this address. ``lockable``: limits on the account may refuse this client.
-    ``device``: a device that proved to have been logged in to the account. ``subjects``: the project's own.
+    count. ``enforce``: limits may refuse this address. ``lockable``: limits on the account, or on the device, may
+    refuse this client. ``device``: one that proved to have been logged in to the account: the account's limits do not
+    refuse it. ``subjects``: the project's own.
     """
 
     address: str = ""
@@ -154,6 +155,8 @@ class Attempt:
     owner: object = None  # the backend that reserved it
     link_source: bytes = b""  # the digest of the name that is to be linked
     alias: str | None = None  # what the log shows instead of the account
+    link: str | None = None  # the canonical name of whom it let in, if what was typed may count as it
+    lock: str = ""  # the reference of the account's lock that refused it
 
     @property
     def in_flight(self) -> bool:
@@ -234,8 +237,7 @@ class Detector:
                 for stream, part in streams[1:]:
                     entries += stream + self._value(part, who)
                 key = _key(kind, self._subject_digest(kind, subject))
-                limited = who.lockable if kind == "account" else who.enforce
-                found.append(Target(kind, subject, key, panels[limited], entries, forgiven))
+                found.append(Target(kind, subject, key, panels[_is_limited(kind, who)], entries, forgiven))
         return found
 
     def _subject_digest(self, kind: str, subject: str) -> bytes:
@@ -406,6 +408,20 @@ class Detector:
         attempt.link_source = source
         return [Op(LINK, _key("account", source), self._panels["account", False], payload=target)]
 
+    def release(self, attempt: Attempt) -> Procedure[None]:
+        """Give back what a reservation took, as if there had been no attempt."""
+        targets = attempt.targets
+        yield from self._give_back(attempt, [at for at, target in enumerate(targets) if target.panel.limiting])
+
+    def account_digests(self, account: str) -> tuple[str, ...]:
+        """The digests in hexadecimal that the account is known by: of its record, then of the name as it stands."""
+        own, used = self._cached_digest("account", account), self._subject_digest("account", account)
+        return (own.hex(),) if own == used else (used.hex(), own.hex())
+
+    def account_digest(self, account: str) -> str:
+        """The digest in hexadecimal of the account's record: the canonical name's, as far as links are known."""
+        return self._subject_digest("account", account).hex()
+
     def is_linked(self, account: str) -> bool:
         """Is this identifier known to be another name of an account?"""
         return self._cached_digest("account", account) in self._links
@@ -479,6 +495,18 @@ def _key(kind: str, digest: bytes) -> bytes:
 def account_digest(key: bytes) -> str:
     """The digest of the account, in hexadecimal, whose record has this key."""
     return a2b_base64(key.rpartition(b":")[2] + b"==").hex()
+
+
+def account_key(digest: str) -> bytes:
+    """The key of the record of the account with this digest."""
+    return _key("account", bytes.fromhex(digest))
+
+
+def _is_limited(kind: str, who: Observation) -> bool:
+    """May limits on this kind of subject refuse this client?"""
+    if kind == "account":
+        return who.lockable and not who.device
+    return who.lockable if kind == "device" else who.enforce
 
 
 _PREFIXES = {

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
+from inspect import iscoroutinefunction
 from typing import TypeAlias
 
 from secguard.events import EventType, Severity, spec_of
@@ -128,6 +129,8 @@ class Rule:
 
     def _durations(self) -> object:
         given = self.block_duration
+        if iscoroutinefunction(given):
+            raise self._fail("block_duration is a coroutine function; give a plain one, since nobody awaits it")
         if given is None or callable(given):
             return given
         if isinstance(given, (list, tuple)):
@@ -179,3 +182,5 @@ class Rule:
             )
         if self.action is Action.REFUSE and self.subject == "user":
             raise self._fail("action 'refuse' acts before anybody knows the user; use the subject 'account'")
+        if self.action is Action.REFUSE and EventType.LOGIN_FAILED not in self.events:
+            raise self._fail("action 'refuse' refuses logins, but events lacks 'login_failed'; use 'log' or 'block'")

@@ -258,7 +258,7 @@ class ClientAddressResolver:
         )
 
     def _behind_unix_socket(self, remote_addr: str | None, headers: Headers) -> ClientAddress:
-        if not (self.trusts_unix_peer and _is_unix_peer(remote_addr)):
+        if not (self.trusts_unix_peer and is_unix_peer(remote_addr)):
             return _NO_REMOTE_ADDRESS
         return self._forwarded(headers) or _NO_CLIENT_IN_HEADER
 
@@ -272,9 +272,9 @@ class ClientAddressResolver:
         value = (headers(self.header) or "").strip(" \t")
         if not value:
             return None
-        if not _is_list(self.header):
+        if not is_list(self.header):
             return self.address(value) or _MALFORMED_HEADER
-        claims = _claims(self.header, value)
+        claims = claims_in(self.header, value)
         return self._first_untrusted(claims) if self.hops is None else self._at_hop(claims, self.hops)
 
     def _first_untrusted(self, claims: Iterator[str]) -> ClientAddress:
@@ -329,7 +329,7 @@ def _remember(cache: _Cache, key: str | None, address: ClientAddress) -> ClientA
     return address
 
 
-def _claims(header: str, value: str) -> Iterator[str]:
+def claims_in(header: str, value: str) -> Iterator[str]:
     """What the entries claim to be addresses, the right-most first."""
     entries = _entries_from_the_right(value)
     if header == "Forwarded":
@@ -410,7 +410,7 @@ def _first_address(version: int, number: int, prefix: int) -> Address:
     return IPv4Address(first) if version == 4 else IPv6Address(first)
 
 
-def _is_list(header: str) -> bool:
+def is_list(header: str) -> bool:
     return header in ("X-Forwarded-For", "Forwarded")
 
 
@@ -418,7 +418,7 @@ def _is_unix_entry(entry: object) -> bool:
     return isinstance(entry, str) and entry.strip().lower() == UNIX_PEER
 
 
-def _is_unix_peer(remote_addr: str | None) -> bool:
+def is_unix_peer(remote_addr: str | None) -> bool:
     # nginx itself names a client that came over a unix socket "unix:".
     return not remote_addr or not remote_addr.strip() or remote_addr.startswith("unix:")
 
@@ -443,6 +443,6 @@ def _checked_hops(hops: int | None, header: str, *, has_proxies: bool) -> int | 
         raise ValueError(f"hops must be a number from 1 to {MAX_HEADER_ENTRIES}, found {hops!r}")
     if not has_proxies:
         raise ValueError("hops needs trusted_proxies: the networks of the peers whose header is believed")
-    if not _is_list(header):
+    if not is_list(header):
         raise ValueError(f"hops cannot be counted in {header}, which holds one address; leave hops out")
     return hops

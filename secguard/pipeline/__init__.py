@@ -1,6 +1,7 @@
 """event → detect → emit → decide: the one place that knows them all."""
 
 from secguard.pipeline.attempts import Pipeline
+from secguard.pipeline.consecutive import Clearance, Failure, note_failure, note_rebinding, note_success
 from secguard.pipeline.decisions import block, follow_up, is_exempt, keep_up, lock
 from secguard.pipeline.parts import get_locks, get_replica, get_store, get_waiting_room
 from secguard.pipeline.reports import (
@@ -17,6 +18,8 @@ from secguard.pipeline.reports import (
 )
 
 __all__ = [
+    "Clearance",
+    "Failure",
     "Pipeline",
     "block",
     "follow_up",
@@ -30,6 +33,9 @@ __all__ = [
     "lock",
     "make_event",
     "note_blocked",
+    "note_failure",
+    "note_rebinding",
+    "note_success",
     "report_address_unknown",
     "report_all_refusals",
     "report_degraded",

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from math import ceil
 from typing import Any, TypeVar
 
 from django.utils.functional import LazyObject, empty
 from django.utils.module_loading import import_string
 
+from secguard.blocking.devices import get_devices
+from secguard.blocking.locks import LockEntry
 from secguard.conf import get_settings
 from secguard.context import RequestContext
 from secguard.detection import Detector, Observation, Rule
@@ -20,7 +23,7 @@ from secguard.failures import report_failure
 from secguard.formatters.text import clean_text
 from secguard.network import ClientAddress
 from secguard.pipeline.decisions import follow_up, is_exempt, keep_up
-from secguard.pipeline.parts import get_replica, get_store, get_waiting_room
+from secguard.pipeline.parts import get_locks, get_replica, get_store, get_waiting_room
 from secguard.pipeline.reports import note_refused_attempt
 
 T = TypeVar("T")
@@ -72,8 +75,16 @@ class Pipeline:
             _counted_fields({**context.fields(), **(fields or {})}) if self._wants_fields else {},
             enforce=may_refuse and address.known,
             lockable=may_refuse,
+            device=self._device(context, account),
             subjects=self._own_subjects(context, account) if self._own else {},
         )
+
+    def _device(self, context: RequestContext, account: str | None) -> str:
+        """The device of this request, if it is known for the account."""
+        devices = get_devices()
+        if not (devices.enabled and account):
+            return ""
+        return devices.find(context, account, self.detector.account_digest(account))
 
     def _own_subjects(self, context: RequestContext, account: str | None) -> dict[str, str]:
         """What the project's own functions say whom this concerns. One that fails says nobody."""
@@ -92,11 +103,49 @@ class Pipeline:
         if context.attempts:
             # An earlier guess of the request that nobody settled: unknown from here on.
             yield from self._abandon([each for each in context.attempts if each.in_flight])
-        yield from self.detector.reserve(attempt)
+        yield from self._reserve(context, attempt)
         context.attempts.append(attempt)
         if attempt.state == "refused":
             context.refused = attempt
             note_refused_attempt(context, attempt)
+
+    def _reserve(self, context: RequestContext, attempt: Attempt) -> Procedure[None]:
+        """Refuse it where the account is locked; else take a slot."""
+        if self._is_locked(attempt):
+            return
+        account = attempt.observation.account
+        was_linked = account is None or self.detector.is_linked(account)
+        yield from self.detector.reserve(attempt)
+        if account is None or was_linked or not self.detector.is_linked(account):
+            return
+        # The store told that this is another name of an account, which may be locked or know the device.
+        who = attempt.observation._replace(device=self._device(context, account))
+        if who == attempt.observation and self._lock(who) is None:
+            return
+        if attempt.in_flight:
+            yield from self.detector.release(attempt)
+        again = self.detector.attempt(who)
+        attempt.observation, attempt.targets, attempt.findings = who, again.targets, again.findings
+        attempt.state, attempt.retry_after = again.state, again.retry_after
+        if not self._is_locked(attempt):
+            yield from self.detector.reserve(attempt)
+
+    def _lock(self, who: Observation) -> LockEntry | None:
+        """The lock that refuses this client, looked up in memory."""
+        locks = get_locks()
+        if not (len(locks) and who.lockable and who.account):
+            return None
+        return locks.find(*self.detector.account_digests(who.account), known_device=bool(who.device))
+
+    def _is_locked(self, attempt: Attempt) -> bool:
+        entry = self._lock(attempt.observation)
+        if entry is None:
+            return False
+        attempt.state, attempt.lock = "refused", entry.reference
+        # As for a limit: how long somebody else decided that it lasts is nothing for strangers.
+        left = min(entry.expires - get_locks().clock(), get_settings().lock_duration)
+        attempt.retry_after = max(1, ceil(left))
+        return True
 
     def failed(self, context: RequestContext, who: Observation, alias: str | None = None) -> Findings:
         """Count a failed guess: the one that was reserved, or else one that comes from the signal alone."""
@@ -125,7 +174,7 @@ class Pipeline:
             return (
                 before_success(done[-1].findings, self.detector.rules) if done else self._passed_unreserved(who, names)
             )
-        attempt.state = "passed"
+        attempt.state, attempt.link = "passed", link
         # Of the same request only his own: a batch of guesses at others must not end in one's own login.
         own = {*names, attempt.observation.account}
         earlier = [each for each in context.attempts if each.state == "failed" and each.observation.account in own]

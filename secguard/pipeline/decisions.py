@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from django.utils.module_loading import import_string
-
 from secguard import emit, signals
 from secguard.blocking.locks import LockEntry
 from secguard.blocking.policy import BlockRequest, LockRequest, Policy, Proposal, Suppressed
+from secguard.blocking.refusals import INTERVAL
 from secguard.blocking.replica import FOREVER, BlockEntry
 from secguard.conf import get_settings, until_settings_change
 from secguard.context import RequestContext, current
@@ -43,20 +42,24 @@ def _offences(network: str) -> int:
 
 
 @until_settings_change
-def _exemption() -> Callable[[Any], bool] | None:
-    given = get_settings().exempt_when
-    return import_string(given) if isinstance(given, str) else given
+def _exemption_failed() -> list[float]:
+    """When it was last said that EXEMPT_WHEN fails."""
+    return [float("-inf")]
 
 
 def is_exempt(context: RequestContext) -> bool:
     """Does the project's own function say that nothing may refuse this request? Asked once a request."""
     if context.exempt is None:
-        ask = _exemption()
+        ask = get_settings().exempt_when
         try:
             context.exempt = bool(ask and context.request is not None and ask(context.request))
         except Exception:
-            report_failure("SECGUARD['EXEMPT_WHEN'] failed; nobody is exempt by it")
             context.exempt = False
+            said, now = _exemption_failed(), get_replica().clock()
+            if now - said[0] >= INTERVAL:
+                # It is asked for every request of a flood, which must not become one of tracebacks.
+                said[0] = now
+                report_failure("SECGUARD['EXEMPT_WHEN'] failed; nobody is exempt by it. Said once a minute")
     return context.exempt
 
 
@@ -157,14 +160,14 @@ def block(request: BlockRequest, context: RequestContext, *, saved: bool = False
         reference=request.reference,
     )
     if not saved:
-        _save(request, context)
+        have_saved(request, context)
 
 
 def lock(request: LockRequest, context: RequestContext, *, saved: bool = False) -> None:
     """Put a lock of an account in force in this process at once, make it known, and have it saved unless it is."""
     locks = get_locks()
     expires = FOREVER if request.duration is None else locks.clock() + request.duration
-    locks.add(LockEntry(request.digest, request.reference, expires, request.scope))
+    locks.raise_here(LockEntry(request.digest, request.reference, expires, request.scope))
     event = make_event(
         EventType.ACCOUNT_LOCKED,
         f"Account {request.account} locked" + ("" if request.duration is None else f" for {request.duration:g} s"),
@@ -183,10 +186,11 @@ def lock(request: LockRequest, context: RequestContext, *, saved: bool = False) 
     emit.emit(event)
     emit.send(signals.account_locked, account=request.account, rule=request.rule)
     if not saved:
-        _save(request, context)
+        have_saved(request, context)
 
 
-def _save(request: BlockRequest | LockRequest, context: RequestContext) -> None:
+def have_saved(request: object, context: RequestContext) -> None:
+    """Have it saved: by the middleware once the view's transaction has ended, or at once where none waits for that."""
     if context is current() and not context.finished:
         context.rows.append(request)
     elif save_now is not None:

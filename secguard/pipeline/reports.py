@@ -47,12 +47,14 @@ def note_blocked(context: RequestContext, entry: BlockEntry) -> Episode:
 def note_refused_attempt(context: RequestContext, attempt: Attempt) -> None:
     """A guess was refused by its reservation. The request gets the answer of a blocked one."""
     subject = attempt.observation.address or attempt.observation.account or "unknown"
-    context.episode = _note("attempt", subject, context, retry_after=attempt.retry_after)
+    kind = f"locked:{attempt.lock}" if attempt.lock else "attempt"
+    context.episode = _note(kind, subject, context, retry_after=attempt.retry_after)
 
 
 _REFUSALS = {
     "blocked": (EventType.REQUEST_BLOCKED, "Refused {count} of blocked address {subject}"),
     "attempt": (EventType.ATTEMPT_REFUSED, "Refused {count} over the limit from {subject}"),
+    "locked": (EventType.ATTEMPT_REFUSED, "Refused {count} at a locked account from {subject}"),
     "unknown": (
         EventType.CLIENT_ADDRESS_UNKNOWN,
         "The client's address is unknown behind {subject}",
@@ -73,9 +75,12 @@ def _note(kind: str, subject: str, context: RequestContext, **details: Any) -> E
 
 
 def _report_refusals(episode: Episode, count: int, details: dict[str, Any]) -> None:
-    event_type, message = _REFUSALS[episode.kind.partition(":")[0]]
+    kind, _, detail = episode.kind.partition(":")
+    event_type, message = _REFUSALS[kind]
     requests = "1 request" if count == 1 else f"{count} requests"
     context = {"subject": episode.subject, "count": count, "reference": episode.reference, **details}
+    if kind == "locked":
+        context |= {"locked": True, "lock": detail}
     context["event_id"] = new_event_id()
     emit.emit(make_event(event_type, message.format(count=requests, subject=episode.subject), context))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -14,7 +14,7 @@ from django.db.models.sql import Query
 from django.utils.dateparse import parse_datetime
 
 from secguard.blocking.policy import BlockRequest, LockRequest
-from secguard.conf import get_settings
+from secguard.conf import get_settings, until_settings_change
 from secguard.failures import report_failure
 from secguard.models import AccountLock, Block
 from secguard.pipeline import get_store
@@ -41,22 +41,26 @@ def database_now(alias: str) -> datetime:
     return now if django_settings.USE_TZ else now.replace(tzinfo=None)  # type: ignore[no-any-return]
 
 
-def insert(requests: Iterable[BlockRequest | LockRequest]) -> None:
-    """Write decisions into the database and tell the other workers. Raises the database's errors."""
+def insert(requests: Iterable[BlockRequest | LockRequest], ages: Sequence[float] = ()) -> None:
+    """Write decisions into the database and tell the other workers. Raises the database's errors.
+
+    ``ages``: how many seconds ago each was taken; without it, now. They last from then on.
+    """
     alias = database()
     now = database_now(alias)
     blocks: list[Block] = []
     locks: list[AccountLock] = []
-    for request in requests:
+    for at, request in enumerate(requests):
+        taken_at = now - timedelta(seconds=ages[at] if ages else 0)
         common: dict[str, Any] = {
             "reference": request.reference,
             "rule": request.rule,
             "reason": request.reason[:255],
             "counter": request.counter,
             "created_by": request.by[:150],
-            "created_at": now,
+            "created_at": taken_at,
             "updated_at": now,
-            "expires_at": None if request.duration is None else now + timedelta(seconds=request.duration),
+            "expires_at": None if request.duration is None else taken_at + timedelta(seconds=request.duration),
         }
         if isinstance(request, BlockRequest):
             blocks.append(Block(network=request.network, **common))
@@ -74,12 +78,20 @@ def insert(requests: Iterable[BlockRequest | LockRequest]) -> None:
 def count_offences(network: str) -> int:
     """Blocks of rules that this network had since it was last quiet for OFFENCE_MEMORY; lifted ones were mistakes.
 
-    Raises the database's errors.
+    One statement. Raises the database's errors.
     """
-    alias = database()
-    since = database_now(alias) - timedelta(seconds=get_settings().offence_memory)
-    rows = Block.objects.using(alias).filter(network=network, lifted_at=None, created_at__gt=since)
+    since = Now() - timedelta(seconds=get_settings().offence_memory)
+    rows = Block.objects.using(database()).filter(network=network, lifted_at=None, created_at__gt=since)
     return rows.exclude(rule="").count()
+
+
+class _Announcement:
+    """Whether there is news that the other workers were not told, since the store was away."""
+
+    is_owed = False
+
+
+_announcement = until_settings_change(_Announcement)
 
 
 def announce(alias: str) -> None:
@@ -87,8 +99,15 @@ def announce(alias: str) -> None:
     transaction.on_commit(_renew_token, using=alias)
 
 
+def must_announce() -> bool:
+    """Is the store back, and was there news meanwhile?"""
+    return _announcement().is_owed and not get_store().degraded
+
+
 def _renew_token() -> None:
     try:
-        get_store().set_token(TOKEN, uuid.uuid4().hex)
+        store, announcement = get_store(), _announcement()
+        store.set_token(TOKEN, uuid.uuid4().hex)
+        announcement.is_owed = store.degraded
     except Exception:
         report_failure("the blocks have changed, which other processes will see within a minute")

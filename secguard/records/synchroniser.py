@@ -1,4 +1,4 @@
-"""Keeps the replica of this process up to date, and saves what was decided. Never raises at a user."""
+"""Keeps the memory of this process up to date, and saves what was decided. Never raises at a user."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from threading import Lock
+from typing import NamedTuple
 
 from asgiref.sync import sync_to_async
 from django.db import (
@@ -17,55 +18,69 @@ from django.db import (
     connections,
     transaction,
 )
-from django.db.models import Q
 
+from secguard.blocking.locks import LockEntry
 from secguard.blocking.policy import BlockRequest, LockRequest
 from secguard.blocking.replica import FOREVER, BlockEntry
 from secguard.conf import get_settings, until_settings_change
 from secguard.failures import report_failure
-from secguard.models import Block
 from secguard.pipeline import (
+    get_locks,
     get_replica,
     get_store,
     report_degraded,
     report_overdue_refusals,
     report_recovered,
 )
-from secguard.records.counters import reset_counters
-from secguard.records.database import TOKEN, database, database_now, insert
+from secguard.records.database import TOKEN, announce, database, insert, must_announce
+from secguard.records.feeds import AllowedFeed, BlockFeed, Feed, LockFeed, Moment
 
 #: A delta reads this far back again: a transaction that began earlier may have committed later.
 OVERLAP = timedelta(minutes=1)
-#: Seconds between two full loads, which make any miss short-lived.
+#: Seconds between two checks of all that is held against the database, which make any miss short-lived.
 FULL_LOAD_INTERVAL = 60.0
-#: Seconds between two deltas where the store is this process's own and no other can say that there is news.
+#: Seconds between two deltas where no other process can say that there is news: the store is this one's own, or away.
 UNSHARED_INTERVAL = 5.0
 #: Seconds until a database that failed is asked again: the first time, and at most.
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
-#: Blocks that wait for the database, at most. They are in force meanwhile.
+#: Decisions that wait for the database, at most. They are in force meanwhile.
 MAX_UNSAVED = 10_000
+#: Decisions that are saved at once, in a second; more of them wait for the next poll, which saves all together.
+MAX_SAVED_AT_ONCE = 200
+#: How often a check that fails is repeated after another delta: others may commit between its queries.
+_CHECKS = 3
 _MIGRATE = "If the tables are missing, run 'manage.py migrate secguard'. Blocks that are known stay in force."
 
 
+class Waiting(NamedTuple):
+    """A decision that is not saved yet. ``since``: when it was taken, on the monotonic clock."""
+
+    request: BlockRequest | LockRequest
+    since: float
+
+
 class Synchroniser:
-    """Keeps this process's replica of the blocks up to date, from the path of requests, without a thread.
+    """Keeps what this process knows of decisions up to date, from the path of requests, without a thread.
 
     At most once a SYNC_INTERVAL one request asks the store for a token. If it differs from the last one the
-    changes are read; everything is read once a minute. Until the first load has ended requests pass.
+    changes are read. Once a minute what is held is compared with the database's count, and read anew if that
+    differs. Until the first load has ended requests pass.
     """
 
     def __init__(self) -> None:
-        self.unsaved: deque[BlockRequest | LockRequest] = deque()
+        self.unsaved: deque[Waiting] = deque()
         self.lost_rows = 0
+        self._feeds: tuple[Feed, ...] = (BlockFeed(), AllowedFeed(), LockFeed())
         self._busy = Lock()
         self._loading = Lock()
         self._next_poll = 0.0
-        self._next_full = 0.0
+        self._next_check = 0.0
         self._next_delta = 0.0
         self._token: str | None = None
         self._since: datetime | None = None
         self._failing_since: float | None = None
         self._retry = FIRST_RETRY
+        self._second, self._saved = 0.0, 0
 
     def due(self) -> bool:
         """Is it time to ask? Called for every request."""
@@ -92,19 +107,22 @@ class Synchroniser:
             return True
 
     def _wants(self, token: str | None) -> bool:
-        now = get_replica().clock()
-        timed = now >= self._next_full or (not get_store().shared and now >= self._next_delta)
-        return timed or token != self._token or bool(self.unsaved)
+        now, store = get_replica().clock(), get_store()
+        timed = now >= self._next_check or (now >= self._next_delta and (store.degraded or not store.shared))
+        return timed or token != self._token or bool(self.unsaved) or must_announce()
 
     def refresh(self, token: str | None) -> None:
-        """Save what waits, and read the changes (or everything) if there may be any."""
+        """Read the changes if there may be any, and save what waits."""
         report_overdue_refusals()
         # One thread at a time: behind a database that hangs there must not be one more stuck each second.
         if not self._wants(token) or not self._loading.acquire(blocking=False):
             return
         try:
-            self.save_waiting()
+            if must_announce():
+                announce(database())
+            # Read first: a database that takes no rows, because its disk is full, still says what was lifted.
             self._load(token)
+            self.save_waiting()
         except Exception as error:
             self._failed(error)
         else:
@@ -113,40 +131,68 @@ class Synchroniser:
             self._loading.release()
 
     def _load(self, token: str | None) -> None:
-        replica, alias = get_replica(), database()
-        now, database_time = replica.clock(), database_now(alias)
-        rows = Block.objects.using(alias)
-        if self._since is None or now >= self._next_full:
-            active = rows.filter(Q(expires_at=None) | Q(expires_at__gt=database_time), lifted_at=None)
-            replica.replace_all([_entry(row, database_time) for row in active.iterator()])
-            self._next_full = now + FULL_LOAD_INTERVAL
-        for row in rows.filter(updated_at__gte=(self._since or database_time) - OVERLAP).iterator():
-            if row.lifted_at is None:
-                if row.expires_at is None or row.expires_at > database_time:
-                    replica.add(_entry(row, database_time))
-            else:
-                was_known = replica.remove(row.network, str(row.reference))
-                if was_known and not get_store().shared:
-                    # Whoever lifted it, from another process, could not reach the counters of this one.
-                    reset_counters(row.network, [row.counter])
-        self._since, self._token, self._next_delta = database_time, token, now + UNSHARED_INTERVAL
+        alias = database()
+        moment = Moment(alias)
+        since = (self._since or moment.database) - OVERLAP
+        fresh = not get_replica().loaded
+        for feed in self._feeds:
+            if fresh or not feed.loaded:
+                self._read_all(feed, alias, since, moment)
+                continue
+            feed.read_changes(alias, since, moment)
+            if moment.local >= self._next_check:
+                self._check(feed, alias, since, moment)
+        if moment.local >= self._next_check:
+            self._next_check = moment.local + FULL_LOAD_INTERVAL
+        self._since, self._token, self._next_delta = moment.database, token, moment.local + UNSHARED_INTERVAL
+
+    def _check(self, feed: Feed, alias: str, since: datetime, moment: Moment) -> None:
+        for _ in range(_CHECKS):
+            if feed.agrees(alias, since, moment):
+                return
+            feed.read_changes(alias, since, moment)
+        self._read_all(feed, alias, since, moment)
+
+    def _read_all(self, feed: Feed, alias: str, since: datetime, moment: Moment) -> None:
+        feed.read_all(alias, since, moment)
+        for waiting in list(self.unsaved):
+            _put_in_force(waiting)
 
     # -- saving ------------------------------------------------------------------------------------------
 
     def save(self, requests: Sequence[BlockRequest | LockRequest]) -> None:
-        """Save blocks now, or keep them until the database is back."""
-        self.unsaved.extend(requests)
+        """Save decisions now, or keep them: for the next poll if there are many, or until the database is back."""
+        self.keep(requests)
         try:
-            self.save_waiting()
+            self.save_waiting(self._may_save())
         except Exception as error:
             self._failed(error)
 
-    def save_waiting(self) -> None:
-        """Save what waits for the database. Raises its errors, and keeps what could not be saved."""
-        waiting = self._take_waiting()
+    def keep(self, requests: Sequence[BlockRequest | LockRequest]) -> None:
+        """Have decisions saved by whoever saves or loads next."""
+        now = get_replica().clock()
+        self.unsaved.extend(Waiting(request, now) for request in requests)
+        with suppress(IndexError):
+            while len(self.unsaved) > MAX_UNSAVED:
+                self.unsaved.popleft()
+                self.lost_rows += 1
+
+    def _may_save(self) -> int:
+        """How many rows may still be written in this second, outside of the polls."""
+        with self._busy:
+            now = get_replica().clock()
+            if self._failing_since is not None and now < self._next_poll:
+                return 0
+            if now >= self._second + 1:
+                self._second, self._saved = now, 0
+            return MAX_SAVED_AT_ONCE - self._saved
+
+    def save_waiting(self, at_most: int = MAX_UNSAVED) -> None:
+        """Save what waits for the database, the oldest first. Raises its errors, and keeps what could not be saved."""
+        waiting = self._take_waiting(at_most)
         try:
             if waiting:
-                insert(waiting)
+                _insert(waiting)
         except DataError:
             self._save_singly(waiting)
         except DatabaseError:
@@ -155,27 +201,26 @@ class Synchroniser:
         except Exception:
             self._save_singly(waiting)
 
-    def _save_singly(self, waiting: list[BlockRequest | LockRequest]) -> None:
+    def _save_singly(self, waiting: list[Waiting]) -> None:
         """One of them cannot be a row: it must not keep the others out."""
-        for at, request in enumerate(waiting):
+        for at, each in enumerate(waiting):
             try:
-                insert([request])
+                _insert([each])
             except (OperationalError, InterfaceError):
                 self.unsaved.extendleft(reversed(waiting[at:]))
                 raise
             except Exception:
                 self.lost_rows += 1
-                report_failure("the decision %s cannot be saved; it holds in this process alone", request.reference)
+                report_failure("%r cannot be saved; it holds in this process alone", each.request)
 
-    def _take_waiting(self) -> list[BlockRequest | LockRequest]:
-        """Each block is taken by one thread alone: a deque's pop is atomic."""
-        while len(self.unsaved) > MAX_UNSAVED:
-            self.unsaved.popleft()
-            self.lost_rows += 1
-        taken = []
+    def _take_waiting(self, at_most: int) -> list[Waiting]:
+        """Each is taken by one thread alone: a deque's pop is atomic."""
+        taken: list[Waiting] = []
         with suppress(IndexError):
-            while True:
+            while len(taken) < at_most:
                 taken.append(self.unsaved.popleft())
+        with self._busy:
+            self._saved += len(taken)
         return taken
 
     # -- a database that is away -------------------------------------------------------------------------
@@ -195,9 +240,19 @@ class Synchroniser:
         self._failing_since, self._retry = None, FIRST_RETRY
 
 
-def _entry(row: Block, database_time: datetime) -> BlockEntry:
-    left = FOREVER if row.expires_at is None else (row.expires_at - database_time).total_seconds()
-    return BlockEntry(row.network, str(row.reference), get_replica().clock() + left, automatic=bool(row.rule))
+def _insert(waiting: Sequence[Waiting]) -> None:
+    now = get_replica().clock()
+    insert([each.request for each in waiting], [now - each.since for each in waiting])
+
+
+def _put_in_force(waiting: Waiting) -> None:
+    """A full load does not know what is not saved yet."""
+    request, since = waiting
+    expires = FOREVER if request.duration is None else since + request.duration
+    if isinstance(request, BlockRequest):
+        get_replica().add(BlockEntry(request.network, request.reference, expires, automatic=bool(request.rule)))
+    else:
+        get_locks().add(LockEntry(request.digest, request.reference, expires, request.scope))
 
 
 @until_settings_change
@@ -221,7 +276,7 @@ def save_outside_request(requests: Sequence[BlockRequest | LockRequest]) -> None
         connection = connections[database()]
         # The transaction around a test case is none that is rolled back while anybody looks.
         if any(not getattr(block, "_from_testcase", False) for block in connection.atomic_blocks):
-            synchroniser.unsaved.extend(requests)
+            synchroniser.keep(requests)
             transaction.on_commit(lambda: synchroniser.save([]), using=connection.alias)
             return
     except Exception:

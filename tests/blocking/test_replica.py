@@ -318,3 +318,24 @@ def test_no_block_is_lost_to_a_full_load(replica: Replica) -> None:
             done.set()
         assert loads.result() > 0
     assert [text for text in addresses if not is_blocked(replica, text)] == []
+
+
+# -- lifted elsewhere, before it was raised here ---------------------------------------------------------------------
+
+
+def test_a_block_that_was_saved_and_lifted_before_it_is_raised_here_stays_lifted(
+    replica: Replica, clock: ManualClock
+) -> None:
+    replica.remove("203.0.113.7", "r1")
+    replica.raise_here(entry("203.0.113.7", "r1"))
+    assert not is_blocked(replica, "203.0.113.7")
+    replica.raise_here(entry("203.0.113.7", "another"))
+    assert is_blocked(replica, "203.0.113.7")
+
+
+def test_what_was_raised_or_lifted_long_ago_is_forgotten(replica: Replica, clock: ManualClock) -> None:
+    for number in range(100):
+        replica.remove("203.0.113.7", f"lifted {number}")
+        replica.raise_here(entry("203.0.113.8", f"raised {number}", clock() + 1))
+        clock.advance(RECENT / 10)
+    assert max(len(replica._lifted), len(replica._raised)) <= 11

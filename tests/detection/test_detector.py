@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from secguard.detection import DEFAULT_RULES, Detector, Rule
+from secguard.detection.catalogue import DEVICE_FAILURES
 from secguard.detection.detector import (
     ASKING,
     QUEUING,
@@ -279,6 +280,145 @@ def test_an_abandoned_attempt_limits_and_is_no_failure(site: Site) -> None:
     assert site.counts()["brute_force"] == 0
 
 
+# -- refusing, and whom ---------------------------------------------------------------------------------
+
+
+def limit(subject: str, threshold: int = 3, action: Any = "refuse", **more: Any) -> Rule:
+    name = more.pop("name", f"{subject}_limit")
+    return Rule(
+        name=name, events="login_failed", subject=subject, threshold=threshold, window=900, action=action, **more
+    )
+
+
+@pytest.mark.parametrize("subject", ["address", "account", "pair"])
+def test_a_rule_that_refuses_is_a_limit(subject: str) -> None:
+    site = Site([limit(subject)])
+    found = [site.fail() for _ in range(3)]
+    assert [opened(each) for each in found] == [[], [], [f"{subject}_limit"]]
+    assert site.attempt().state == "refused"
+
+
+def test_a_rule_that_logs_is_none() -> None:
+    site = Site([limit("account", action="log")])
+    for _ in range(9):
+        site.fail()
+    assert site.attempt().state == "reserved"
+
+
+def test_a_rule_that_locks_is_one_too() -> None:
+    site = Site([limit("account", action="lock")])
+    for address in addresses(3):
+        site.fail(address)
+    assert site.attempt("203.0.113.1").state == "refused"
+    assert site.attempt("203.0.113.1", "bert").state == "reserved"
+
+
+def test_limits_on_an_account_pass_a_client_that_they_may_not_refuse() -> None:
+    site = Site([limit("account"), limit("address", 6)])
+    for _ in range(5):
+        site.fail(lockable=False)
+    assert site.attempt().state == "refused"
+    assert site.attempt(lockable=False).state == "reserved"
+    assert site.fail(lockable=False).counts["address_limit"] == 6
+    assert site.attempt(lockable=False).state == "refused"
+
+
+def test_limits_on_an_account_refuse_an_address_that_limits_on_addresses_may_not() -> None:
+    """Whose address nobody knows is refused by no limit on addresses; the account's holds all the same."""
+    site = Site([limit("account"), limit("address", 2)])
+    for _ in range(3):
+        site.fail(enforce=False)
+    assert site.attempt(enforce=False).state == "refused"
+
+
+# -- devices ---------------------------------------------------------------------------------------------
+
+PHONE, LAPTOP = "device of anna 1", "device of anna 2"
+
+
+def test_a_device_is_counted_for_itself() -> None:
+    site = Site([DEVICE_FAILURES])
+    found = [site.fail(address, device=PHONE) for address in addresses(10)]
+    assert [opened(each) for each in found] == [[]] * 9 + [["device_failures"]]
+    assert found[-1].opened[0].subject == PHONE
+    assert [site.attempt(device=device).state for device in (PHONE, LAPTOP)] == ["refused", "reserved"]
+
+
+def test_who_shows_no_device_is_counted_for_none() -> None:
+    site = Site([DEVICE_FAILURES])
+    assert site.fail().counts == {}
+    assert len(site.store) == 0
+
+
+def test_a_known_device_is_let_in_where_strangers_are_locked_out() -> None:
+    site = Site([limit("account", action="lock"), DEVICE_FAILURES])
+    for address in addresses(5):
+        site.fail(address)
+    assert [site.attempt(device=device).state for device in ("", PHONE)] == ["refused", "reserved"]
+
+
+def test_a_login_from_a_device_forgives_its_own_failures() -> None:
+    site = Site([DEVICE_FAILURES])
+    for _ in range(9):
+        site.fail(device=PHONE)
+    site.succeed(site.attempt(device=PHONE))
+    assert site.fail(device=PHONE).counts == {"device_failures": 1}
+
+
+# -- subjects of the project's own -----------------------------------------------------------------------
+
+
+def test_a_subject_of_ones_own_is_counted_and_refused_for_itself() -> None:
+    site = Site([limit("client")])
+    one, other = {"client": "192.0.2.1 one browser"}, {"client": "192.0.2.1 another browser"}
+    found = [site.fail(subjects=one) for _ in range(3)]
+    assert found[-1].opened[0].subject == "192.0.2.1 one browser"
+    assert [site.attempt(subjects=subjects).state for subjects in (one, other)] == ["refused", "reserved"]
+
+
+@pytest.mark.parametrize("subjects", [{}, {"client": ""}, {"tenant": "shop"}])
+def test_where_a_subject_of_ones_own_says_nobody_nothing_is_counted(subjects: dict[str, str]) -> None:
+    site = Site([limit("client")])
+    assert site.fail(subjects=subjects).counts == {}
+    assert len(site.store) == 0
+
+
+def test_a_subject_of_ones_own_is_refused_only_if_the_client_may_be() -> None:
+    site = Site([limit("client")])
+    for _ in range(5):
+        site.fail(subjects={"client": "x"}, enforce=False)
+    assert [site.attempt(subjects={"client": "x"}, enforce=may).state for may in (False, True)] == [
+        *("reserved", "refused"),
+    ]
+
+
+def test_a_login_forgives_its_accounts_failures_of_a_subject_of_ones_own() -> None:
+    site = Site([limit("client", 9)])
+    mine = {"client": "192.0.2.1 browser"}
+    for account in ("anna", "anna", "bert"):
+        site.fail(account=account, subjects=mine)
+    site.succeed(site.attempt(subjects=mine))
+    assert site.fail(account="carl", subjects=mine).counts == {"client_limit": 2}
+
+
+def test_subjects_of_different_names_share_no_counter() -> None:
+    site = Site([limit("client"), limit("tenant"), limit("address")])
+    same = {"client": "192.0.2.1", "tenant": "192.0.2.1"}
+    keys = {target.key for target in site.attempt(subjects=same).targets}
+    assert len(keys) == 3
+    assert site.fail(subjects={"client": "192.0.2.1"}).counts == {"client_limit": 1, "address_limit": 1}
+
+
+@pytest.mark.parametrize("distinct", ["account", "address", "user_agent"])
+def test_different_values_may_be_counted_over_a_subject_of_ones_own(distinct: str) -> None:
+    site = Site([limit("tenant", 9, distinct=distinct)])
+    for number in (1, 2, 2, 3):
+        found = site.fail(
+            f"192.0.2.{number}", f"user{number}", fields={"user_agent": f"{number}"}, subjects={"tenant": "shop"}
+        )
+    assert found.counts == {"tenant_limit": 3}
+
+
 # -- names of one user ---------------------------------------------------------------------------------
 
 
@@ -338,6 +478,7 @@ def test_a_reset_reaches_the_record_behind_a_link(site: Site) -> None:
 
 # -- keys and streams ----------------------------------------------------------------------------------
 
+OWN = [limit(subject) for subject in ("client", "device")]
 HOSTILE = ["*", "{}", "{a}", ":", "a:b", "\n", "\0", "\ud800", "sg:u:x", "x" * 1_000_000]
 
 
@@ -345,6 +486,14 @@ HOSTILE = ["*", "{}", "{a}", ":", "a:b", "\n", "\0", "\ud800", "sg:u:x", "x" * 1
 def test_a_hostile_name_makes_an_ordinary_key(site: Site, name: str) -> None:
     for target in site.attempt(account=name).targets:
         assert target.key.startswith(b"sg:")
+        assert len(target.key) <= 128
+        assert all(0x21 <= byte <= 0x7E for byte in target.key)
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_subject_of_ones_own_makes_an_ordinary_key(name: str) -> None:
+    for target in Site(OWN).attempt(device=name, subjects={"client": name}).targets:
+        assert target.key.startswith((b"sg:d:", b"sg:x:"))
         assert len(target.key) <= 128
         assert all(0x21 <= byte <= 0x7E for byte in target.key)
 

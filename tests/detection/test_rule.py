@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from secguard.detection import DEFAULT_RULES, Action, Rule, with_overrides
+from secguard.detection import DEFAULT_RULES, Action, Rule, Threat, with_overrides
+from secguard.detection.catalogue import ALL_RULES
+from secguard.detection.rule import CONSEQUENCES, SUBJECTS
 from secguard.events import EventType, Severity
 from secguard.exceptions import InvalidRule
 
@@ -19,6 +21,15 @@ GOOD: dict[str, Any] = {
     "window": 60,
 }
 WEEK = 7 * 24 * 3600
+TEN_YEARS = 3650 * 24 * 3600
+
+
+def doubled(offence: int, threat: Threat) -> float:
+    return 900.0 * (1 << offence)
+
+
+async def awaited(offence: int, threat: Threat) -> float:
+    return 900.0
 
 
 @pytest.mark.parametrize(
@@ -35,7 +46,9 @@ WEEK = 7 * 24 * 3600
         ("events", "Not A Type"),
         ("events", ("login_failed", "a:b")),
         ("events", (1,)),
-        ("subject", "planet"),
+        ("subject", "own planet"),
+        ("subject", "x" * 65),
+        ("subject", 5),
         ("subject", ""),
         ("subject", None),
         ("threshold", 0),
@@ -68,6 +81,15 @@ WEEK = 7 * 24 * 3600
         ("block_duration", True),
         ("block_duration", "900"),
         ("block_duration", float("inf")),
+        ("block_duration", ()),
+        ("block_duration", [900, 0]),
+        ("block_duration", [900, "3600"]),
+        ("block_duration", [900, None]),
+        ("block_duration", {900, 3600}),
+        ("block_duration", TEN_YEARS + 1),
+        ("block_duration", [60, TEN_YEARS + 1]),
+        ("block_duration", "myproject.durations.of"),
+        ("block_duration", awaited),
     ],
 )
 def test_a_bad_field_is_refused_by_name(field: str, value: object) -> None:
@@ -75,15 +97,48 @@ def test_a_bad_field_is_refused_by_name(field: str, value: object) -> None:
         Rule(**{**GOOD, field: value})
 
 
-@pytest.mark.parametrize("subject", ["account", "user"])
+@pytest.mark.parametrize("subject", ["account", "user", "device"])
 def test_only_an_address_can_be_blocked(subject: str) -> None:
     with pytest.raises(InvalidRule, match="action 'block' needs an address"):
         Rule(**{**GOOD, "subject": subject, "action": "block"})
 
 
-@pytest.mark.parametrize("subject", ["address", "network", "pair"])
+@pytest.mark.parametrize("subject", ["address", "network", "pair", "client_of_our_own"])
 def test_what_stands_for_an_address_can_be_blocked(subject: str) -> None:
     assert Rule(**{**GOOD, "subject": subject, "action": "block"}).action is Action.BLOCK
+
+
+@pytest.mark.parametrize("subject", [*SUBJECTS, "client_of_our_own"])
+def test_only_an_account_can_be_locked(subject: str) -> None:
+    if subject == "account":
+        assert Rule(**{**GOOD, "subject": subject, "action": "lock"}).action is Action.LOCK
+        return
+    with pytest.raises(InvalidRule, match="action 'lock' locks an account"):
+        Rule(**{**GOOD, "subject": subject, "action": "lock"})
+
+
+@pytest.mark.parametrize("subject", ["address", "account", "pair", "network", "device", "client_of_our_own"])
+def test_whoever_tries_to_log_in_can_be_refused(subject: str) -> None:
+    assert Rule(**{**GOOD, "subject": subject, "action": "refuse"}).action is Action.REFUSE
+
+
+def test_nobody_is_refused_as_a_user_before_anybody_knows_who_it_is() -> None:
+    with pytest.raises(InvalidRule, match="before anybody knows the user"):
+        Rule(**{**GOOD, "subject": "user", "action": "refuse"})
+
+
+@pytest.mark.parametrize("events", ["permission_denied", ("trap_hit", "coupon_failed")])
+def test_a_rule_that_refuses_counts_logins(events: Any) -> None:
+    with pytest.raises(InvalidRule, match="action 'refuse' refuses logins, but events lacks 'login_failed'"):
+        Rule(**{**GOOD, "events": events, "action": "refuse"})
+    with_logins = Rule(**{**GOOD, "events": ("permission_denied", "login_failed"), "action": "refuse"})
+    assert with_logins.action is Action.REFUSE
+
+
+@pytest.mark.parametrize("event_type", sorted(CONSEQUENCES))
+def test_what_follows_from_rules_is_counted_by_none(event_type: str) -> None:
+    with pytest.raises(InvalidRule, match=r"events: .* follows from rules and is counted by none"):
+        Rule(**{**GOOD, "events": event_type})
 
 
 def test_a_rule_names_itself_when_it_is_refused() -> None:
@@ -102,6 +157,23 @@ def test_durations_may_be_numbers_or_timedeltas() -> None:
     one, other = Rule(**{**GOOD, "window": 90.5}), Rule(**{**GOOD, "window": timedelta(seconds=90.5)})
     assert one == other
     assert one.window_ms == 90_500
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (None, None),
+        (60, 60),
+        (timedelta(minutes=1), 60),
+        ([60], (60,)),
+        ([900, timedelta(hours=1)], (900, 3_600)),
+        ((1, TEN_YEARS), (1, TEN_YEARS)),
+        (doubled, doubled),
+    ],
+    ids=str,
+)
+def test_a_block_may_last_the_same_always_or_longer_each_time(given: Any, kept: Any) -> None:
+    assert Rule(**{**GOOD, "block_duration": given}).block_duration == kept
 
 
 def test_events_may_be_one_type_or_several() -> None:
@@ -132,6 +204,18 @@ def test_the_default_rules_are_as_documented() -> None:
         "distributed_attack": ("account", "address", 10, 1_800, "log"),
         "account_enumeration": ("address", "account", 20, 600, "block"),
         "account_failures": ("account", None, 20, 1_800, "log"),
+    }
+
+
+def test_the_rules_that_settings_ask_for_are_as_documented() -> None:
+    found = {
+        rule.name: (rule.events, rule.subject, rule.threshold, rule.window, rule.action.value)
+        for rule in ALL_RULES
+        if rule not in DEFAULT_RULES
+    }
+    assert found == {
+        "device_failures": (("login_failed",), "device", 10, 1_800, "refuse"),
+        "trap": (("trap_hit",), "address", 1, 900, "block"),
     }
 
 

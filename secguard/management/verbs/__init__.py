@@ -4,7 +4,31 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from secguard.management.verbs import block, listing, status, unblock
+from secguard.management.verbs import (
+    allow,
+    block,
+    explain,
+    export,
+    forget,
+    importing,
+    listing,
+    prune,
+    selftest,
+    status,
+    unblock,
+)
 
 #: Each has ``add_arguments(parser)`` and ``handle(command, **options)``, which returns the exit code.
-ALL: dict[str, ModuleType] = {"status": status, "list": listing, "block": block, "unblock": unblock}
+ALL: dict[str, ModuleType] = {
+    "status": status,
+    "list": listing,
+    "explain": explain,
+    "block": block,
+    "unblock": unblock,
+    "allow": allow,
+    "import": importing,
+    "export": export,
+    "selftest": selftest,
+    "prune": prune,
+    "forget": forget,
+}

@@ -1,4 +1,4 @@
-"""Block an address or a network.
+"""Block an address or a network, or lock an account.
 
 Exit codes: 0 blocked, 1 wrong input or not confirmed.
 """
@@ -6,83 +6,86 @@ Exit codes: 0 blocked, 1 wrong input or not confirmed.
 from __future__ import annotations
 
 import argparse
-import getpass
-import os
-import sys
-from ipaddress import ip_network
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from secguard import records
-from secguard.network import parse_address, parse_network
+from secguard.conf import get_settings
+from secguard.management.arguments import (
+    Subject,
+    add_subject,
+    includes_operator,
+    network_or_account,
+    operator,
+    own_address,
+    seconds,
+)
+from secguard.management.console import confirm, duration, write_json
+from secguard.models import AccountLock
+from secguard.network import describe_too_wide, parse_network
+from secguard.records.locks import lock_account
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("network", help="an address, or a network in CIDR notation")
-    parser.add_argument("--duration", type=_seconds, help="seconds, or 30m, 12h, 7d (default: for good)")
+    add_subject(parser)
+    parser.add_argument("--duration", type=seconds, help="seconds, or 30m, 12h, 7d (default: for good)")
     parser.add_argument("--reason", default="", help="why, for the record")
-    parser.add_argument("--yes", action="store_true", help="do not ask, even if it is your own address")
+    parser.add_argument(
+        "--scope", choices=AccountLock.Scope.values, help="of a lock: all (default), or unknown_devices alone"
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask, even if it is your own address or very wide")
 
 
-def handle(command: BaseCommand, *, network: str, duration: float | None, reason: str, yes: bool, **_: Any) -> int:
-    try:
-        canonical = records.canonical_network(network)
-    except ValueError as error:
-        raise CommandError(str(error)) from None
-    own = own_address()
-    address = parse_address(own)
-    if address is not None and not yes and address in ip_network(canonical):
-        _confirm(canonical, own)
-    request = records.block_network(network, duration=duration, reason=reason, by=operator())
-    until = "for good" if duration is None else f"for {duration:g} s"
+def handle(command: BaseCommand, **options: Any) -> int:
+    subject = network_or_account(options["network"], options["account"])
+    if subject.account:
+        _lock(command, subject.account, options)
+        return 0
+    if options["scope"]:
+        raise CommandError("--scope goes with --account alone.")
+    if not options["yes"]:
+        _ask(subject)
+    # Before anything is done: with settings that are wrong nothing shall be half done.
+    pardoned = [each for each in never_refused() if parse_network(each).overlaps(subject.parsed)]
+    lasts = options["duration"]
+    request = records.block_network(subject.network, duration=lasts, reason=options["reason"], by=operator())
+    if options["json"]:
+        facts = {"network": request.network, "duration": lasts, "reference": request.reference}
+        write_json(command, {**facts, "never_refused": pardoned})
+        return 0
+    until = "for good" if lasts is None else f"for {duration(lasts)}"
     command.stdout.write(f"Blocked {request.network} {until}. Reference: {request.reference}")
-    if any(parse_network(canonical).overlaps(parse_network(each)) for each in allowed()):
-        command.stdout.write("Part of it is in SECGUARD['ALLOWLIST'] or a trusted proxy, which is never refused.")
+    if pardoned:
+        command.stdout.write(f"Part of it is never refused: {', '.join(pardoned)} (ALLOWLIST, proxies, allowed).")
     return 0
 
 
-def allowed() -> list[str]:
-    from secguard.conf import get_settings
+def _lock(command: BaseCommand, account: str, options: dict[str, Any]) -> None:
+    scope = options["scope"] or AccountLock.Scope.ALL.value
+    lasts = options["duration"]
+    request = lock_account(account, duration=lasts, scope=scope, reason=options["reason"], by=operator())
+    if options["json"]:
+        facts = {"account": request.account, "duration": lasts, "scope": scope, "reference": request.reference}
+        write_json(command, facts)
+        return
+    until = "until it is lifted" if lasts is None else f"for {duration(lasts)}"
+    whom = "" if scope == AccountLock.Scope.ALL else " for unknown devices"
+    command.stdout.write(f"Locked {request.account}{whom} {until}. Reference: {request.reference}")
 
+
+def never_refused() -> list[str]:
+    """The networks that no block reaches: by the settings, and by what operators allowed."""
     settings = get_settings()
-    return [*settings.allowlist, *(each for each in settings.trusted_proxies.networks if each != "unix")]
+    proxies = (each for each in settings.trusted_proxies.networks if each != "unix")
+    allowed = (row.network for row in records.active_allowed())
+    return list(dict.fromkeys((*settings.allowlist, *proxies, *allowed)))
 
 
-def own_address() -> str:
-    """Where the operator sits, as far as the shell knows (sshd sets SSH_CLIENT)."""
-    return (os.environ.get("SSH_CLIENT") or "").partition(" ")[0]
-
-
-def operator() -> str:
-    """Who gave the command, for the record."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):
-        return "unknown"
-
-
-def _confirm(network: str, own: str) -> None:
-    question = f"{network} includes {own}, the address you are connected from."
-    if not sys.stdin.isatty():
-        raise CommandError(f"{question} Add --yes if you mean it.")
-    try:
-        answer = input(f"{question} Block it? [y/N] ")
-    except EOFError:
-        answer = ""
-    if answer.strip().lower() not in ("y", "yes"):
-        raise CommandError("Not blocked.")
-
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-def _seconds(text: str) -> float:
-    unit = _UNITS.get(text[-1:].lower())
-    try:
-        seconds = float(text[:-1]) * unit if unit else float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 1 <= seconds <= 100 * 365 * 86_400:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration: give seconds, or 30m, 12h, 7d")
-    return seconds
+def _ask(subject: Subject) -> None:
+    too_wide = describe_too_wide(subject.parsed)
+    if includes_operator(subject.network):
+        question = f"{subject.network} includes {own_address()}, the address you are connected from."
+        confirm(question, otherwise="Not blocked.")
+    elif too_wide:
+        confirm(f"{subject.network} is a good part of the internet.", otherwise="Not blocked.")

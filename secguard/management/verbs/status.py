@@ -1,52 +1,122 @@
-"""Say how the guard is doing: mode, store, rules and blocks.
+"""Say how the guard is doing: mode, store, what is in force, the rules, and the last hour.
 
-Exit codes: 0 all is well, 4 the store is away.
+Exit codes: 0 all is well, 1 the settings are wrong or the database is away, 4 the store is away.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
+from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand
 
 from secguard import records
-from secguard.conf import get_settings
+from secguard.conf import PRESETS, get_settings
+from secguard.detection import Rule
 from secguard.logging import get_event_logger
-from secguard.pipeline import get_store
+from secguard.management.console import duration, number_of, write_facts, write_json, write_table
+from secguard.pipeline import get_replica, get_store
+from secguard.records.summary import counts_in_force, counts_since
 
 STORE_AWAY = 4
+_RULE_COLUMNS = ("rule", "counts", "over", "threshold", "within", "action")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    """Nothing but what every verb takes."""
 
 
 def handle(command: BaseCommand, **options: Any) -> int:
     facts = gather()
     if options["json"]:
-        command.stdout.write(json.dumps(facts, indent=2))
+        write_json(command, facts)
     else:
-        for name, value in facts.items():
-            command.stdout.write(f"{name.replace('_', ' '):<16}{value if not isinstance(value, list) else ''}".rstrip())
-            for item in value if isinstance(value, list) else ():
-                command.stdout.write(f"  {item}")
-    return STORE_AWAY if facts["store_degraded"] else 0
+        _print(command, facts)
+    return STORE_AWAY if facts["store"]["degraded"] else 0
 
 
 def gather() -> dict[str, Any]:
+    """What there is to say, as JSON has it."""
     settings, store = get_settings(), get_store()
-    store.get_token(records.TOKEN)  # asks, so that "degraded" below is news and not memory
+    token = store.get_token(records.TOKEN)  # asks, so that "degraded" below is news and not memory
+    records.get_synchroniser().refresh(token)
     return {
-        "mode": settings.mode + (" (overridden by the environment)" if settings.mode_overridden else ""),
-        "store": type(store.primary).__name__,
-        "store_shared": store.shared,
-        "store_exact": store.exact,
-        "store_degraded": store.degraded,
-        "active_blocks": len(records.active_blocks()),
-        "rules": [
-            f"{rule.name}: {rule.threshold} in {rule.window:g} s per {rule.subject}, {rule.action}"
-            for rule in get_event_logger().effective_rules()
-        ],
+        "mode": settings.mode,
+        "mode_overridden": settings.mode_overridden,
+        "preset": settings.preset,
+        "preset_overridden_by": sorted(PRESETS[settings.preset].keys() & getattr(django_settings, "SECGUARD", {})),
+        "lockout": settings.account_lockout,
+        "store": {
+            "type": type(store.primary).__name__,
+            "shared": store.shared,
+            "exact": store.exact,
+            "degraded": store.degraded,
+            "fail_mode": settings.fail_mode,
+        },
+        "replica": {"networks": len(get_replica()), "token": token},
+        "in_force": counts_in_force(),
+        "last_hour": counts_since(),
+        "rules": [_rule(rule) for rule in get_event_logger().effective_rules()],
+    }
+
+
+def _rule(rule: Rule) -> dict[str, Any]:
+    return {
+        "name": rule.name,
+        "events": rule.events,
+        "distinct": rule.distinct,
+        "subject": rule.subject,
+        "threshold": rule.threshold,
+        "window": rule.window,
+        "action": rule.action.value,
+    }
+
+
+def _print(command: BaseCommand, facts: dict[str, Any]) -> None:
+    store, force, hour = facts["store"], facts["in_force"], facts["last_hour"]
+    blocks = {kind: force[f"blocks_by_{kind}"] for kind in ("rules", "operators", "lists")}
+    overriding = facts["preset_overridden_by"]
+    write_facts(
+        command,
+        {
+            "mode": facts["mode"] + (" (overridden by the environment)" if facts["mode_overridden"] else ""),
+            "preset": facts["preset"] + (f", but for {', '.join(overriding)}" if overriding else ""),
+            "lockout": facts["lockout"],
+            "store": ", ".join(
+                (
+                    store["type"],
+                    "shared by all processes" if store["shared"] else "each process's own",
+                    "exact" if store["exact"] else "approximate",
+                )
+            ),
+            "store answers": f"no: FAIL_MODE is {store['fail_mode']}" if store["degraded"] else "yes",
+            "replica": f"{number_of(facts['replica']['networks'], 'network')}, version {_version(facts)}",
+            "blocks in force": f"{sum(blocks.values()):,} ("
+            + ", ".join(f"{kind} {number:,}" for kind, number in blocks.items())
+            + ")",
+            "locks in force": f"{force['locks']:,}",
+            "allowed": number_of(force["allowed_networks"], "network"),
+            "last hour": ", ".join(
+                (number_of(hour["blocks"], "block"), number_of(hour["locks"], "lock"), f"{hour['lifts']:,} lifted")
+            ),
+        },
+    )
+    command.stdout.write("")
+    write_table(command, [_row(rule) for rule in facts["rules"]], _RULE_COLUMNS)
+
+
+def _version(facts: dict[str, Any]) -> str:
+    return (facts["replica"]["token"] or "unknown")[:8]
+
+
+def _row(rule: dict[str, Any]) -> dict[str, Any]:
+    counts = ", ".join(rule["events"])
+    return {
+        "rule": rule["name"],
+        "counts": f"distinct {rule['distinct']} of {counts}" if rule["distinct"] else counts,
+        "over": rule["subject"],
+        "threshold": rule["threshold"],
+        "within": duration(rule["window"]),
+        "action": rule["action"],
     }

@@ -1,6 +1,8 @@
-"""Lift the blocks of an address or a network, close its threats and count it from nought.
+"""Lift the blocks of an address or a network, or the locks of an account, and count it from nought.
 
-Exit codes: 0 lifted, 1 wrong input, 3 there was no such block.
+Its threats are closed too, or the next event would decide the same again.
+
+Exit codes: 0 lifted, 1 wrong input, 3 there was nothing to lift.
 """
 
 from __future__ import annotations
@@ -8,39 +10,57 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 
 from secguard import records
-from secguard.management.verbs.block import operator
-from secguard.network import parse_network
+from secguard.management.arguments import add_subject, network_or_account, operator
+from secguard.management.console import number_of, write_json
+from secguard.models import Block
+from secguard.network import Network, parse_network
+from secguard.records.locks import unlock_account
+from secguard.records.summary import in_force
 
 NOTHING_LIFTED = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("network", help="exactly as it was blocked: an address, or a network in CIDR notation")
+    add_subject(parser, "exactly as it was blocked: an address, or a network in CIDR notation")
     parser.add_argument("--reason", default="", help="why, for the record")
     parser.add_argument("--keep-counters", action="store_true", help="leave its counters and threats as they are")
 
 
-def handle(command: BaseCommand, *, network: str, reason: str, keep_counters: bool, **_: Any) -> int:
-    try:
-        canonical = records.canonical_network(network)
-    except ValueError as error:
-        raise CommandError(str(error)) from None
-    lifted = records.unblock_network(network, reason=reason, by=operator(), keep_counters=keep_counters)
-    blocks = "1 block" if lifted == 1 else f"{lifted} blocks"
-    command.stdout.write(f"Lifted {blocks} of {canonical}." if lifted else f"{canonical} was not blocked.")
-    for other in _covering(canonical):
-        command.stdout.write(command.style.WARNING(f"It is still inside the blocked network {other}."))
+def handle(command: BaseCommand, **options: Any) -> int:
+    subject = network_or_account(options["network"], options["account"])
+    given = {"reason": options["reason"], "by": operator(), "keep_counters": options["keep_counters"]}
+    if subject.account:
+        lifted = unlock_account(subject.account, **given)
+        facts: dict[str, Any] = {"account": subject.account, "lifted": lifted}
+        text = f"Lifted {number_of(lifted, 'lock')} of {subject.account}."
+        lines = [text if lifted else f"{subject.account} was not locked."]
+    else:
+        lists = _lists(subject.network)
+        lifted = records.unblock_network(subject.network, **given)
+        covering = _covering(subject.parsed)
+        facts = {"network": subject.network, "lifted": lifted, "still_inside": covering, "on_lists": lists}
+        text = f"Lifted {number_of(lifted, 'block')} of {subject.network}."
+        lines = [text if lifted else f"{subject.network} was not blocked."]
+        lines += [f"It is still inside the blocked network {each}." for each in covering]
+        lines += [f"It is on the list {each}, whose next import blocks it again: 'allow' lasts." for each in lists]
+    if options["json"]:
+        write_json(command, facts)
+    else:
+        for number, line in enumerate(lines):
+            command.stdout.write(command.style.WARNING(line) if number else line)
     return 0 if lifted else NOTHING_LIFTED
 
 
-def _covering(canonical: str) -> list[str]:
-    wanted = parse_network(canonical)
-    networks = {row.network for row in records.active_blocks()}
-    return sorted(
-        name
-        for name in networks
-        if (network := parse_network(name)).version == wanted.version and wanted.subnet_of(network)  # type: ignore[arg-type]
-    )
+def _covering(wanted: Network) -> list[str]:
+    """The networks in force that this one lies in: they still refuse it."""
+    names = [str(wanted.supernet(new_prefix=prefix)) for prefix in range(wanted.prefixlen)]
+    found = set(in_force(Block).filter(network__in=names).values_list("network", flat=True))
+    return sorted(found, key=lambda name: parse_network(name).prefixlen)
+
+
+def _lists(network: str) -> list[str]:
+    rows = in_force(Block).filter(network=network).exclude(list_name="")
+    return sorted(set(rows.values_list("list_name", flat=True)))

@@ -1,0 +1,48 @@
+"""How much is in force, and what was decided lately. Raises the database's errors."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TypeVar
+
+from django.db.models import Count, Q, QuerySet
+
+from secguard.models import AccountLock, AllowedNetwork, Block, Decision
+from secguard.records.database import database, database_now
+
+D = TypeVar("D", bound=Decision)
+
+
+def in_force(model: type[D]) -> QuerySet[D]:
+    """The rows of a kind of decision that hold now, newest first."""
+    alias = database()
+    now = database_now(alias)
+    return model._default_manager.using(alias).filter(Q(expires_at=None) | Q(expires_at__gt=now), lifted_at=None)
+
+
+def counts_in_force() -> dict[str, int]:
+    """How many blocks (by who raised them), locks and allowed networks are in force."""
+    listed = ~Q(list_name="")
+    found = in_force(Block).aggregate(
+        rules=Count("pk", filter=~Q(rule="") & ~listed),
+        operators=Count("pk", filter=Q(rule="") & ~listed),
+        lists=Count("pk", filter=listed),
+    )
+    return {
+        **{f"blocks_by_{kind}": number for kind, number in found.items()},
+        "locks": in_force(AccountLock).count(),
+        "allowed_networks": in_force(AllowedNetwork).count(),
+    }
+
+
+def counts_since(seconds: float = 3_600) -> dict[str, int]:
+    """How many blocks and locks were decided, and how many of them lifted. Imported lists are left out."""
+    alias = database()
+    since = database_now(alias) - timedelta(seconds=seconds)
+    blocks = Block.objects.using(alias).filter(list_name="")
+    locks = AccountLock.objects.using(alias)
+    return {
+        "blocks": blocks.filter(created_at__gt=since).count(),
+        "locks": locks.filter(created_at__gt=since).count(),
+        "lifts": blocks.filter(lifted_at__gt=since).count() + locks.filter(lifted_at__gt=since).count(),
+    }

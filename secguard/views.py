@@ -1,0 +1,35 @@
+"""The page that an unlock link leads to."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.http import require_http_methods
+
+from secguard.context import context_for
+from secguard.records.unlocking import find_locked, unlock_by_link
+
+TEMPLATE = "secguard/unlock.html"
+
+
+# What is unlocked is so at once, in memory too: a page that fails must not take back only the half of it.
+@transaction.non_atomic_requests
+@never_cache
+@csrf_protect
+@require_http_methods(["GET", "HEAD", "POST"])
+def unlock(request: HttpRequest, token: str) -> HttpResponse:
+    """Ask first, and unlock on POST: what scans mails follows the links in them."""
+    if request.method == "POST":
+        done = unlock_by_link(token, context_for(request))
+        return _page(request, "done" if done else "invalid")
+    return _page(request, "ask" if find_locked(token) is not None else "invalid")
+
+
+def _page(request: HttpRequest, state: str) -> HttpResponse:
+    response = render(request, TEMPLATE, {"state": state}, status=404 if state == "invalid" else 200)
+    # The address is the secret.
+    response["Referrer-Policy"] = "same-origin"
+    return response

@@ -1,0 +1,220 @@
+"""``manage.py secguard forget``: what identifies somebody is gone, what protects others holds."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+import redis
+from django.core.management import CommandError
+from django.test import override_settings
+
+from secguard import records
+from secguard.detection import Observation
+from secguard.logging import security_event_logger
+from secguard.models import AccountLock, AllowedNetwork, Block, FailureCount
+from secguard.pipeline import get_locks, get_store
+from secguard.records.readings import read
+from secguard.testing import capture_events
+from tests.command.running import (
+    ANNA,
+    HOST,
+    OTHER,
+    Terminal,
+    ago,
+    allowed_row,
+    as_json,
+    block_row,
+    digest_of,
+    exit_code,
+    fail,
+    is_blocked,
+    lock_row,
+    secguard,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+def counts(**who: str) -> dict[str, int]:
+    return {each.rule: each.count for each in read(Observation(**who)) if each.count}  # type: ignore[arg-type]
+
+
+# -- an account ----------------------------------------------------------------------------------------------------
+
+
+def test_an_account_is_forgotten_and_its_lock_holds() -> None:
+    fail(3)
+    records.lock_account(ANNA, reason="Anna asked for it")
+    lock_row(lifted_at=ago(days=1))
+    lock_row(expires_at=ago(days=1))
+    other = lock_row("ben", reason="his own")
+    now = ago(days=0)
+    FailureCount.objects.create(digest=digest_of(), account=ANNA, count=9, since=now, updated_at=now)
+    FailureCount.objects.create(digest=digest_of("ben"), account="ben", count=9, since=now, updated_at=now)
+    code, written = exit_code("forget", "Anna@example.com", "--yes")
+    assert code == 0
+    assert written.splitlines() == [
+        "Erased what was stored of the account Anna@example.com.",
+        "  2 locks deleted",
+        "  1 lock left in force without the name",
+        "  1 count of failures deleted",
+    ]
+    lock = AccountLock.objects.exclude(pk=other.pk).get()
+    assert (lock.account, lock.reason, lock.digest) == ("", "", digest_of())
+    assert get_locks().find(digest_of()) is not None
+    assert [each.reference for each in records.active_locks()] == [other.reference, lock.reference]
+    other.refresh_from_db()
+    assert (other.account, other.reason) == ("ben", "his own")
+    assert [row.account for row in FailureCount.objects.all()] == ["ben"]
+    assert counts(account=ANNA) == {}
+    assert counts(address=HOST) == {"brute_force": 3, "account_enumeration": 1}
+
+
+def test_a_name_that_was_linked_is_forgotten_with_its_account() -> None:
+    detector = security_event_logger.pipeline.detector
+    get_store().execute(detector.pass_ops(detector.attempt(Observation(OTHER, account=ANNA)), link="anna"))
+    fail(2, HOST, "anna")
+    lock_row("anna")
+    secguard("forget", ANNA, "--yes")
+    assert counts(account="anna") == counts(account=ANNA) == {}
+    assert AccountLock.objects.get().account == ""
+
+
+def test_nothing_of_an_account_is_left_on_a_server(empty_redis: str, redis_client: redis.Redis) -> None:
+    with override_settings(SECGUARD={"REDIS_URL": empty_redis, "STORE_TIMEOUT": 10}):
+        fail(2)
+        fail(1, OTHER, "ben")
+        secguard("forget", ANNA, "--yes")
+        secguard("forget", HOST, "--yes")
+        get_store().primary.close()  # type: ignore[attr-defined]
+    keys = [key for key in redis_client.scan_iter() if not key.startswith(b"sg:token")]
+    assert len(keys) == 2  # the other address's and the other account's
+
+
+# -- an address ----------------------------------------------------------------------------------------------------
+
+
+def test_an_address_is_forgotten_and_its_block_holds() -> None:
+    fail(5)
+    records.block_network(HOST, reason="the man from no. 5")
+    block_row(lifted_at=ago(days=1), rule="brute_force")
+    block_row(expires_at=ago(days=1))
+    allowed_row(lifted_at=ago(days=1))
+    allowed_row(reason="our neighbour")
+    other = block_row(OTHER, reason="abuse")
+    wider = block_row("203.0.113.0/24", reason="abuse", lifted_at=ago(days=1))
+    code, written = exit_code("forget", HOST, "--yes")
+    assert code == 0
+    assert written.splitlines() == [
+        "Erased what was stored of 203.0.113.7.",
+        "  2 blocks deleted",
+        "  2 blocks left in force without a reason",
+        "  1 allowed network deleted",
+        "  1 allowed network left in force without a reason",
+    ]
+    mine = Block.objects.filter(network=HOST)
+    assert [(row.reason, row.lifted_at) for row in mine] == [("", None)] * 2
+    assert AllowedNetwork.objects.get().reason == ""
+    assert is_blocked()
+    for row in (other, wider):
+        row.refresh_from_db()
+        assert row.reason == "abuse"
+    assert counts(address=HOST) == {}
+
+
+def test_the_counter_that_led_to_a_block_is_dropped_even_if_it_is_of_both() -> None:
+    pairs = {"pairs": {"events": "login_failed", "subject": "pair", "threshold": 3, "window": 60, "action": "block"}}
+    with override_settings(SECGUARD={"RULES": pairs}):
+        fail(3)
+        assert counts(address=HOST, account=ANNA)["pairs"] == 3
+        secguard("forget", HOST, "--yes")
+        assert "pairs" not in counts(address=HOST, account=ANNA)
+
+
+def test_an_ipv6_address_is_its_64_and_a_network_is_itself() -> None:
+    fail(2, "2001:db8::1")
+    block_row("2001:db8::/64", lifted_at=ago(days=1))
+    block_row("2001:db8::/48", lifted_at=ago(days=1))
+    secguard("forget", "2001:db8::ffff", "--yes")
+    assert counts(address="2001:db8::/64") == {}
+    assert [row.network for row in Block.objects.all()] == ["2001:db8::/48"]
+    secguard("forget", "2001:db8::/48", "--yes")
+    assert not Block.objects.exists()
+
+
+# -- what is said --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("subject", [ANNA, HOST])
+def test_one_event_says_it_without_the_name(subject: str) -> None:
+    lock_row(reason="Anna's own")
+    block_row(reason="Anna's own")
+    with capture_events() as events:
+        secguard("forget", subject, "--yes")
+    (event,) = events
+    assert event.type == "data_erased"
+    assert event.context["by"]
+    assert event.context["subject_type"] == ("account" if subject == ANNA else "address")
+    assert event.context["counters_known"] is True
+    assert not any(part in f"{event.message} {event.context}".lower() for part in ("anna", "203.0.113", digest_of()))
+
+
+def test_programs_read_what_was_done() -> None:
+    lock_row(lifted_at=ago(days=1))
+    assert as_json("forget", ANNA, "--yes") == {
+        "locks_deleted": 1,
+        "locks_blanked": 0,
+        "failure_counts_deleted": 0,
+        "counters_reached": True,
+    }
+
+
+def test_a_store_that_is_away_is_told_by_the_exit_code(dead_redis_url: str) -> None:
+    with override_settings(SECGUARD={"REDIS_URL": dead_redis_url, "STORE_TIMEOUT": 10}):
+        lock_row(lifted_at=ago(days=1))
+        code, written = exit_code("forget", ANNA, "--yes")
+    assert code == 4
+    assert "its counters were not reached" in written
+    assert not AccountLock.objects.exists()
+
+
+# -- being asked ---------------------------------------------------------------------------------------------------
+
+
+def rows() -> tuple[int, int]:
+    return AccountLock.objects.count(), Block.objects.count()
+
+
+@pytest.fixture
+def _something() -> None:
+    lock_row(lifted_at=ago(days=1))
+    block_row(lifted_at=ago(days=1))
+
+
+@pytest.mark.usefixtures("_something")
+@pytest.mark.parametrize("typed", [None, "n\n", "\n", ""])
+@pytest.mark.parametrize("subject", [ANNA, HOST])
+def test_nothing_is_erased_without_a_yes(subject: str, typed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    if typed is not None:
+        monkeypatch.setattr(sys, "stdin", Terminal(typed))
+    with pytest.raises(CommandError, match="Add --yes" if typed is None else "Nothing was erased"):
+        secguard("forget", subject)
+    assert rows() == (1, 1)
+
+
+@pytest.mark.usefixtures("_something")
+def test_a_yes_may_be_typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+    secguard("forget", ANNA)
+    assert "What is stored of the account anna@example.com will be erased." in capsys.readouterr().out
+    assert rows() == (0, 1)
+
+
+@pytest.mark.usefixtures("_something")
+@pytest.mark.parametrize("subject", ["", "  ", "203.0.113.7/24"])
+def test_wrong_input_erases_nothing(subject: str) -> None:
+    with pytest.raises(CommandError):
+        secguard("forget", subject, "--yes")
+    assert rows() == (1, 1)
