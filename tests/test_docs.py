@@ -44,7 +44,7 @@ PROSE = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 #: Keys of the examples' environment.
 ENVIRONMENT = {"SECGUARD_HMAC_KEY": "0123456789abcdef"}
 #: What the table of rules calls the events.
-COUNTED = {("login_failed",): "failures", ("trap_hit",): "trap hits"}
+COUNTED: dict[object, str] = {("login_failed",): "failures", ("trap_hit",): "trap hits"}
 
 
 class Block(NamedTuple):
@@ -71,7 +71,8 @@ def page(name: str) -> str:
 
 
 def blocks_of(path: Path) -> Iterator[Block]:
-    heading, language, start, lines = "", None, 0, []
+    heading, language, start = "", None, 0
+    lines: list[str] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if line.startswith("```"):
             if language is None:

@@ -48,6 +48,7 @@ class Locks:
     def raise_here(self, entry: LockEntry) -> None:
         """A lock that this process decided on."""
         with self._guard:
+            self._forget_raised()
             self._raised[entry.reference] = (entry, self.clock())
             self._add(entry)
 
@@ -81,8 +82,11 @@ class Locks:
         for entry in entries:
             fresh._add(entry)
         with self._guard:
-            recent = self.clock() - RECENT
-            self._raised = {key: (entry, at) for key, (entry, at) in self._raised.items() if at > recent}
+            self._forget_raised()
             for entry, _ in self._raised.values():
                 fresh._add(entry)
             self._entries = fresh._entries
+
+    def _forget_raised(self) -> None:
+        recent = self.clock() - RECENT
+        self._raised = {key: (entry, at) for key, (entry, at) in self._raised.items() if at > recent}

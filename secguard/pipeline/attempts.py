@@ -9,7 +9,6 @@ from math import ceil
 from typing import Any, TypeVar
 
 from django.utils.functional import LazyObject, empty
-from django.utils.module_loading import import_string
 
 from secguard.blocking.devices import get_devices
 from secguard.blocking.locks import LockEntry
@@ -38,11 +37,7 @@ class Pipeline:
         self.detector = Detector(rules, key=get_settings().hmac_key)
         parts = {part for rule in self.detector.rules.values() for part in (rule.subject, rule.distinct) if part}
         self._wants_network = "network" in parts
-        self._own = {
-            name: import_string(given) if isinstance(given, str) else given
-            for name, given in get_settings().subjects.items()
-            if name in parts
-        }
+        self._own = {name: function for name, function in get_settings().subjects.items() if name in parts}
         self._wants_fields = bool(parts - _WHO - self._own.keys())
 
     # -- attempts ----------------------------------------------------------------------------------------

@@ -14,10 +14,11 @@ from secguard.blocking.replica import FOREVER, BlockEntry
 from secguard.conf import get_settings, until_settings_change
 from secguard.context import RequestContext, current
 from secguard.detection import Threat
+from secguard.detection.store import RESET, Op, Panel
 from secguard.events import Event, EventType, new_event_id
 from secguard.failures import report_failure
 from secguard.network import ClientAddress
-from secguard.pipeline.parts import get_locks, get_replica
+from secguard.pipeline.parts import get_locks, get_replica, get_store
 from secguard.pipeline.reports import make_event, report_proposal, report_suppressed
 
 #: Saves what was decided outside a request; wired by the app, since the database is a room above.
@@ -82,6 +83,7 @@ def follow_up(
             _widen(threat, context, address)
         elif isinstance(decision, LockRequest):
             lock(decision, context)
+            _start_afresh(threat, decision)
         elif isinstance(decision, Suppressed):
             report_suppressed(decision.subject, decision.reason, context, rule=decision.rule)
 
@@ -94,6 +96,7 @@ def keep_up(threats: Iterable[Threat], context: RequestContext, address: ClientA
         decision = get_policy().decide(threat, address, exempt=is_exempt(context))
         if isinstance(decision, BlockRequest):
             block(decision, context)
+            _widen(threat, context, address)
         elif isinstance(decision, LockRequest) and get_locks().find(decision.digest) is None:
             lock(decision, context)
 
@@ -187,6 +190,12 @@ def lock(request: LockRequest, context: RequestContext, *, saved: bool = False) 
     emit.send(signals.account_locked, account=request.account, rule=request.rule)
     if not saved:
         have_saved(request, context)
+
+
+def _start_afresh(threat: Threat, request: LockRequest) -> None:
+    """Failures that outlast the lock would go on refusing when it has ended: let the count begin at nought."""
+    if request.duration is not None and threat.rule.window_ms > request.duration * 1000:
+        get_store().execute([Op(RESET, threat.key, Panel((), lease_ms=0, cap=0))])
 
 
 def have_saved(request: object, context: RequestContext) -> None:

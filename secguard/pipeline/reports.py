@@ -36,7 +36,9 @@ def report_proposal(proposal: Proposal, context: RequestContext) -> None:
     _note("proposed", proposal.network, context, blocked_addresses=proposal.count, hint=_PROPOSAL_HINT)
 
 
-_PROPOSAL_HINT = "Block it with 'manage.py secguard block', or let SECGUARD['NETWORK_ACTION_IPV4'] be 'block'."
+_PROPOSAL_HINT = (
+    "Block it with 'manage.py secguard block', or set NETWORK_ACTION_IPV4 or NETWORK_ACTION_IPV6 to 'block'."
+)
 
 
 def note_blocked(context: RequestContext, entry: BlockEntry) -> Episode:

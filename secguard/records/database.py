@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -19,6 +20,10 @@ from secguard.failures import report_failure
 from secguard.models import AccountLock, Block
 from secguard.pipeline import get_store
 
+#: Ladders are not longer.
+_MOST_OFFENCES = 100
+#: An attacker may be back the moment when his block ends, of which each worker has its own idea.
+_SAME_MOMENT = timedelta(seconds=1)
 #: The token in the store that changes whenever the blocks do.
 TOKEN = "blocks"  # noqa: S105 - a name, no secret
 
@@ -78,11 +83,26 @@ def insert(requests: Iterable[BlockRequest | LockRequest], ages: Sequence[float]
 def count_offences(network: str) -> int:
     """Blocks of rules that this network had since it was last quiet for OFFENCE_MEMORY; lifted ones were mistakes.
 
-    One statement. Raises the database's errors.
+    Blocks that overlap are one offence: several workers may have answered one attack. One statement. Raises the
+    database's errors.
     """
-    since = Now() - timedelta(seconds=get_settings().offence_memory)
-    rows = Block.objects.using(database()).filter(network=network, lifted_at=None, created_at__gt=since)
-    return rows.exclude(rule="").count()
+    alias = database()
+    memory = timedelta(seconds=get_settings().offence_memory)
+    rows = Block.objects.using(alias).filter(network=network, lifted_at=None).exclude(rule="").order_by("-created_at")
+    spans = rows.annotate(now=Now()).values_list("created_at", "expires_at", "now")[:_MOST_OFFENCES]
+    # An error must not break the transaction of the view that the attack was noticed in.
+    with transaction.atomic(using=alias) if connections[alias].in_atomic_block else nullcontext():
+        found = list(spans)
+    if not found:
+        return 0
+    offences, later = 0, found[0][2]
+    for began, ends, now in found:
+        ended = now if ends is None else ends
+        if later - ended >= memory:
+            break
+        offences += ended - later < _SAME_MOMENT
+        later = min(later, began)
+    return offences
 
 
 class _Announcement:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from secguard.detection import DEFAULT_RULES, Detector, Rule
+from secguard.detection import DEFAULT_RULES, Action, Detector, Rule
 from secguard.detection.catalogue import DEVICE_FAILURES
 from secguard.detection.detector import (
     ASKING,
@@ -193,7 +193,7 @@ def test_a_burst_waits_and_then_gets_in(site: Site) -> None:
 
 def test_who_has_to_wait_for_a_turn_asks_the_store_nothing(site: Site) -> None:
     late = site.detector.attempt(Observation(address="192.0.2.1", account="anna"))
-    waiting = site.detector.reserve(late)
+    waiting: Any = site.detector.reserve(late)
     assert isinstance(next(waiting), Turn)
     assert waiting.send(ASKING).queuing is False
     assert isinstance(waiting.send(True), Turn)
@@ -214,7 +214,7 @@ def test_who_cannot_wait_is_refused_and_holds_nothing(site: Site) -> None:
 
 def test_nobody_waits_for_one_slot_while_holding_another() -> None:
     rules = [
-        Rule(name=subject, events="login_failed", subject=subject, threshold=n, window=60, action="block")
+        Rule(name=subject, events="login_failed", subject=subject, threshold=n, window=60, action=Action.BLOCK)
         for subject, n in (("address", 2), ("pair", 1))
     ]
     site = Site(rules)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -17,7 +18,7 @@ from secguard.blocking import policy
 from secguard.detection import Threat
 from secguard.logging import security_event_logger
 from secguard.models import AccountLock, Block
-from secguard.records import block_network, unblock_network
+from secguard.records import allow_network, block_network, unblock_network
 from secguard.testing import CapturedEvents, ManualClock
 from tests.conftest import without_block_table
 from tests.end_to_end.conftest import Configure, Visit
@@ -78,6 +79,28 @@ def test_the_third_and_fourth_last_a_day_and_a_week_and_so_does_each_further_one
         visitor.guess()
         later(retry_after(visitor))
     assert durations() == [900, HOUR, DAY, 7 * DAY, 7 * DAY, 7 * DAY]
+
+
+def test_blocks_that_overlap_are_one_offence(visitor: Visitor, later: Later) -> None:
+    """Several workers may each have answered one attack."""
+    visitor.guess(5)
+    (row,) = Block.objects.all()
+    for _ in range(3):
+        row.pk, row.reference = None, uuid.uuid4()
+        row.save()
+    later(900)
+    visitor.guess(5)
+    assert retry_after(visitor) == HOUR
+
+
+def test_offences_are_remembered_as_long_as_no_quiet_time_lies_between_them(
+    visitor: Visitor, configure: Configure, later: Later
+) -> None:
+    configure(RULES=AT_ONCE, OFFENCE_MEMORY=DAY)
+    for _ in range(3):
+        visitor.guess()
+        later(retry_after(visitor) + DAY - 60)
+    assert durations() == [900, HOUR, DAY]
 
 
 def test_the_offences_of_one_address_are_not_anothers(visit: Visit, later: Later) -> None:
@@ -264,6 +287,19 @@ def test_in_ipv4_too_if_the_setting_says_so(visit: Visit, configure: Configure) 
     block_all(visit, ipv4(3))
     assert networks() == ["198.51.100.0/24"]
     assert visit("198.51.100.99").log_in().status_code == 403
+
+
+def test_neighbours_whose_blocks_are_raised_again_count_too(
+    visit: Visit, configure: Configure, clock: ManualClock
+) -> None:
+    configure(TRAP_PATHS=["/.env"], BLOCK_DURATION=60, NETWORK_THRESHOLD=3, SYNC_INTERVAL=HOUR)
+    first, second, third = (visit(address) for address in ipv6(3))
+    first.get("/.env")
+    second.get("/.env")
+    clock.advance(60)
+    for neighbour in (third, first, second):
+        assert neighbour.get("/.env").status_code == 403
+    assert networks() == ["2001:db8::/56"]
 
 
 def test_a_network_is_left_alone_if_the_settings_say_so(
@@ -586,6 +622,14 @@ def test_whom_nothing_may_refuse_is_told_of_and_served(
     assert events[-1].context["reason"] == reason
 
 
+def test_whom_an_operator_allowed_is_told_of_and_served(visitor: Visitor, trapped: Configure, events: Any) -> None:
+    allow_network(ADDRESS)
+    assert visitor.get("/wp-login.php").status_code == 404
+    assert not Block.objects.exists()
+    assert events.types == ["network_allowed", "trap_hit", "suspicious_activity", "block_suppressed"]
+    assert events[-1].context["reason"] == "allowed"
+
+
 def test_off_there_are_no_traps(visitor: Visitor, configure: Configure, events: CapturedEvents) -> None:
     configure(TRAP_PATHS=TRAPS, MODE="off")
     assert visitor.get("/wp-login.php").status_code == 404
@@ -640,6 +684,41 @@ def test_the_pci_preset_locks_an_account_after_ten_attempts_from_anywhere(
     assert (lock.expires_at - lock.created_at).total_seconds() == 1_800
     (locked,) = events.of("account_locked")
     assert (locked.context["username"], locked.context["rule"]) == ("anna", "account_failures")
+
+
+def test_with_the_pci_preset_the_account_begins_at_nought_when_its_lock_has_ended(
+    visit: Visit, configure: Configure, clock: ManualClock
+) -> None:
+    configure(PRESET="pci")
+    for address in ipv4(5):
+        visit(address).guess(2)
+    assert visit("203.0.113.1").log_in().status_code == 403
+    clock.advance(1_801)
+    AccountLock.objects.update(expires_at=F("created_at"))
+    assert visit("203.0.113.1").log_in().status_code == 302
+
+
+def test_the_nist_preset_locks_an_account_after_a_hundred_failures_in_a_row(
+    visit: Visit, configure: Configure, events: CapturedEvents
+) -> None:
+    configure(PRESET="nist")
+    for address in ipv4(25):
+        assert visit(address).guess(4) == [200] * 4
+    assert visit("203.0.113.1").log_in().status_code == 403
+    assert visit("203.0.113.1").log_in("bert").status_code == 302
+    lock = AccountLock.objects.get()
+    assert (lock.account, lock.scope, lock.expires_at) == ("anna", "all", None)
+    (exceeded,) = events.of("consecutive_failures_exceeded")
+    assert (exceeded.context["username"], exceeded.context["count"]) == ("anna", 100)
+
+
+def test_the_nist_preset_begins_anew_with_a_login(visit: Visit, configure: Configure) -> None:
+    configure(PRESET="nist")
+    for address in ipv4(24):
+        visit(address).guess(4)
+    assert visit("203.0.113.1").log_in().status_code == 302
+    visit("203.0.113.2").guess(4)
+    assert visit("203.0.113.1").log_in().status_code == 302
 
 
 def test_the_default_preset_locks_nobody(visit: Visit, configure: Configure) -> None:

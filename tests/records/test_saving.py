@@ -1,30 +1,29 @@
-"""Decisions on their way into the database, and a database that is away."""
+"""Decisions on their way into the database: one, many, and very many at once."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
-import pytest
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
 
 from secguard import records
 from secguard.blocking.policy import BlockRequest
-from secguard.blocking.replica import RECENT
+from secguard.context import context_for
 from secguard.models import Block
+from secguard.pipeline import block, get_replica
 from secguard.records import TOKEN, Synchroniser
+from secguard.records.synchroniser import MAX_SAVED_AT_ONCE
 from secguard.stores import ResilientStore
-from secguard.testing import CapturedEvents, ManualClock
-from tests.conftest import without_block_table
+from secguard.testing import ManualClock
 from tests.records.rows import (
     HOST,
     OTHER,
     committing,
-    fail,
     in_transaction,
     is_blocked,
     later,
-    news,
-    row,
 )
 
 # -- saving --------------------------------------------------------------------------------------------------------
@@ -94,149 +93,48 @@ def test_many_threads_save_every_block_once(sync: Synchroniser) -> None:
     assert sorted(Block.objects.values_list("network", flat=True)) == sorted(each.network for each in requests)
 
 
-# -- a database that is away ---------------------------------------------------------------------------------------
+# -- very many at once ---------------------------------------------------------------------------------------------
 
 
 @committing
-def test_a_database_that_is_away_is_said_once_and_known_blocks_hold(
-    sync: Synchroniser, store: ResilientStore, clock: ManualClock, events: CapturedEvents
+def test_of_a_storm_of_attackers_some_are_saved_at_once_and_the_rest_together(
+    sync: Synchroniser, clock: ManualClock, django_assert_max_num_queries: Any
 ) -> None:
-    row(HOST)
     sync.poll()
-    with without_block_table():
-        for _ in range(200):
-            clock.advance(1)
-            news(store)
-            sync.poll()
-        assert is_blocked()
-    (degraded,) = events.of("degraded")
-    assert degraded.context["component"] == "database"
-    assert "secguard_block" in degraded.context["error"]
-    assert "migrate" in degraded.context["hint"]
-
-
-@committing
-def test_a_database_that_is_back_is_said_and_read(
-    sync: Synchroniser, store: ResilientStore, clock: ManualClock, events: CapturedEvents
-) -> None:
-    with without_block_table():
-        sync.poll()
-    row(HOST)
-    later(clock, sync, 2)
-    assert is_blocked()
-    (recovered,) = events.of("recovered")
-    assert recovered.context["component"] == "database"
-    assert recovered.context["seconds"] == 2
-    assert recovered.context["lost_rows"] == 0
-
-
-@committing
-def test_a_database_that_stays_away_is_asked_ever_less_often(
-    sync: Synchroniser, store: ResilientStore, clock: ManualClock
-) -> None:
-    waited = []
-    with without_block_table():
-        for _ in range(10):
-            sync.poll()
-            since = clock()
-            while not sync.due():
-                clock.advance(0.5)
-            waited.append(clock() - since)
-    assert waited == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
-
-
-@committing
-def test_a_database_that_was_back_is_asked_at_once_the_next_time(
-    sync: Synchroniser, store: ResilientStore, clock: ManualClock
-) -> None:
-    with without_block_table():
-        for _ in range(5):
-            sync.poll()
-            clock.advance(60)
-    sync.poll()
-    with without_block_table():
-        news(store)
+    attackers = [f"10.0.{n >> 8}.{n & 255}" for n in range(1_000)]
+    with CaptureQueriesContext(connection) as queries:
+        for address in attackers:
+            block(BlockRequest(address, 3_600, rule="brute_force"), context_for(None))
+    assert all(map(is_blocked, attackers))
+    assert Block.objects.count() == MAX_SAVED_AT_ONCE
+    assert len(queries) <= 4 * MAX_SAVED_AT_ONCE
+    with django_assert_max_num_queries(40):  # SQLite of old takes few rows with one statement
         later(clock, sync)
-        clock.advance(1)
-        assert sync.due()
+    assert (Block.objects.count(), len(sync.unsaved)) == (1_000, 0)
+    assert len(get_replica()) == get_replica().active() == 1_000
 
 
 @committing
-def test_blocks_that_cannot_be_saved_are_kept_and_saved_later(
-    sync: Synchroniser, clock: ManualClock, events: CapturedEvents
-) -> None:
-    requests = [BlockRequest(f"198.51.100.{n}", 600) for n in range(3)]
-    with without_block_table():
-        for request in requests:
-            records.save([request])
-        assert [each.request for each in sync.unsaved] == requests
-    assert len(events.of("degraded")) == 1
-    later(clock, sync, 60)
-    assert not sync.unsaved
-    assert list(Block.objects.order_by("network").values_list("network", flat=True)) == [
-        request.network for request in requests
-    ]
-    assert len(events.of("recovered")) == 1
-
-
-@committing
-def test_a_block_that_is_kept_is_in_force_meanwhile(sync: Synchroniser, clock: ManualClock) -> None:
-    from secguard.context import context_for
-    from secguard.pipeline import block
-
-    with without_block_table():
-        block(BlockRequest(HOST, 3600), context_for(None))
-        assert is_blocked()
-        clock.advance(2 * RECENT)
-        sync.poll()
-        assert is_blocked()
+def test_in_the_next_second_blocks_are_saved_at_once_again(sync: Synchroniser, clock: ManualClock) -> None:
     sync.poll()
-    later(clock, sync, 60)
-    assert is_blocked()
+    records.save([BlockRequest(f"10.0.{n >> 8}.{n & 255}", 60) for n in range(MAX_SAVED_AT_ONCE + 5)])
+    assert (Block.objects.count(), len(sync.unsaved)) == (MAX_SAVED_AT_ONCE, 5)
+    records.save([BlockRequest(HOST, 60)])
+    assert Block.objects.count() == MAX_SAVED_AT_ONCE
+    clock.advance(1)  # where no request polls
+    records.save([BlockRequest(OTHER, 60)])
+    assert (Block.objects.count(), len(sync.unsaved)) == (MAX_SAVED_AT_ONCE + 7, 0)
 
 
-@committing
-def test_a_block_that_cannot_be_a_row_keeps_no_other_out(sync: Synchroniser, caplog: pytest.LogCaptureFixture) -> None:
-    impossible = BlockRequest("203.0.113.99", 1e15)  # ends after the last year there is
-    records.save([BlockRequest(HOST, 60), impossible, BlockRequest(OTHER, 60)])
-    assert sorted(Block.objects.values_list("network", flat=True)) == [HOST, OTHER]
-    assert (len(sync.unsaved), sync.lost_rows) == (0, 1)
-    assert "203.0.113.99" in "".join(record.getMessage() for record in caplog.records if record.name == "secguard")
-
-
-@committing
-@pytest.mark.parametrize("ends", ["committed", "rolled back"])
-def test_a_block_raised_in_a_transaction_outlives_it_however_it_ends(
-    ends: str, sync: Synchroniser, clock: ManualClock
-) -> None:
-    def work() -> None:
-        with transaction.atomic():
-            fail(5)
-            assert is_blocked()
-            assert not Block.objects.exists()
-            if ends == "rolled back":
-                raise LookupError
-
-    if ends == "committed":
-        work()
-    else:
-        with pytest.raises(LookupError):
-            work()
-        assert is_blocked()
-        later(clock, sync)
-    assert Block.objects.get().network == HOST
-
-
-@committing
-def test_what_is_kept_is_bounded_and_what_is_lost_is_said(
-    sync: Synchroniser, clock: ManualClock, events: CapturedEvents, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(records.synchroniser, "MAX_UNSAVED", 10)
-    with without_block_table():
-        for n in range(25):
-            records.save([BlockRequest(f"198.51.100.{n}", 600)])
-        assert len(sync.unsaved) <= 10
-    later(clock, sync, 60)
-    assert Block.objects.filter(network="198.51.100.24").exists()
-    assert Block.objects.count() + sync.lost_rows == 25
-    assert events.of("recovered")[0].context["lost_rows"] == sync.lost_rows > 0
+@in_transaction
+def test_an_operator_sees_and_lifts_what_still_waits(sync: Synchroniser, clock: ManualClock) -> None:
+    sync.poll()
+    attackers = [f"10.0.{n >> 8}.{n & 255}" for n in range(MAX_SAVED_AT_ONCE + 5)]
+    for address in attackers:
+        block(BlockRequest(address, 600, rule="brute_force"), context_for(None))
+    last = attackers[-1]
+    assert records.unblock_network(last) == 1
+    assert not is_blocked(last)
+    later(clock, sync)
+    assert not is_blocked(last)
+    assert len(records.active_blocks()) == MAX_SAVED_AT_ONCE + 4
