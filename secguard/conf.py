@@ -190,10 +190,17 @@ def _traps(value: Any) -> tuple[str, ...]:
     if isinstance(value, (str, bytes)) or not isinstance(value, (list, tuple, set, frozenset)):
         raise _bad(value, "Give a list of paths, such as ['/wp-login.php', '*.env'].")
     for path in value:
-        if not isinstance(path, str) or path[:1] not in ("/", "*") or not path.strip("/*") or "*" in path[1:]:
+        if (
+            not isinstance(path, str)
+            or path[:1] not in ("/", "*")
+            or not path.strip("/* ")
+            or "*" in path[1:]
+            or "?" in path
+        ):
             raise ValueError(
                 f"has the entry {path!r:.80}",
-                "Give a path that starts with '/', which traps what is below it too, or an ending as '*.php'.",
+                "Give a path that starts with '/', which traps what is below it too, or an ending as '*.php'; "
+                "queries are not looked at.",
             )
     return tuple(value)
 

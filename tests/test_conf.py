@@ -259,6 +259,7 @@ BAD: dict[str, list[Any]] = {
     "TRAP_PATHS": [
         *("/wp-login.php", b"/wp-login.php", None, 5, {"/wp-login.php": 1}),
         *[[bad] for bad in ("", "/", "//", "*", "**", "*/", "wp-login.php", ".git", "/a*b", "/a*", "**.php", 5, None)],
+        *(["/ "], ["/a?b"]),
     ],
     "BLOCK_DURATION": [
         *[bad for bad in SECONDS_OUT_OF_RANGE if bad != []],

@@ -13,13 +13,15 @@ from django.db.models import Q, QuerySet
 
 from secguard.blocking.policy import Policy
 from secguard.conf import get_settings
+from secguard.context import get_resolver
 from secguard.detection import Action, Observation, Threat
 from secguard.logging import get_event_logger
 from secguard.models import AccountLock, AllowedNetwork, Block, Decision, FailureCount
-from secguard.network import ClientAddress, Network, parse_network
+from secguard.network import ClientAddress, Network, NetworkSet, parse_network
 from secguard.pipeline import get_replica, get_store
 from secguard.records.accounts import account_of, find_user
 from secguard.records.database import count_offences, database, database_now
+from secguard.records.operators import canonical_network
 from secguard.records.readings import Reading, read
 
 #: Decisions of the past that are shown, at most.
@@ -93,7 +95,7 @@ def explain_address(address: ClientAddress) -> Explanation:
     history = _networks(_covering(parse_network(address.text)))
     readings, known = _readings(Observation(address.subject, address.network))
     request = _request_verdict(address, history)
-    offences = count_offences(address.subject)
+    offences = _offences(address.subject, history)
     return Explanation(
         address.text,
         "address",
@@ -118,14 +120,28 @@ def explain_network(network: Network) -> Explanation:
     counted = network.prefixlen == (24 if network.version == 4 else 48)
     readings, known = _readings(Observation(network=str(network) if counted else ""))
     blocks = _of(history, "block")
+    resolver = get_resolver()
+    pardons = {
+        "allowlist": _is_inside(network, resolver.allowlist),
+        "trusted_proxy": _is_inside(network, resolver.trusted_proxies),
+        "allowed": _is_allowed(history),
+    }
     request = _blocked_verdict(blocks) if blocks else Verdict(False, "not_blocked")
-    if request.refused and _is_allowed(history):
-        request = Verdict(False, "allowed")
-    offences = count_offences(str(network))
+    if request.refused:
+        request = next((Verdict(False, name) for name, holds in pardons.items() if holds), request)
+    offences = _offences(canonical_network(str(network)), history)
     return Explanation(
-        str(network), "network", request, request, readings, known, history, allowed=_is_allowed(history),
-        offences=offences,
+        str(network), "network", request, request, readings, known, history, allowlisted=pardons["allowlist"],
+        trusted_proxy=pardons["trusted_proxy"], allowed=pardons["allowed"], offences=offences,
     )  # fmt: skip
+
+
+def _is_inside(network: Network, others: NetworkSet) -> bool:
+    """Is all of it in one of them?"""
+    first = int(network.network_address)
+    return any(
+        each.prefixlen <= network.prefixlen and NetworkSet([each]).contains(network.version, first) for each in others
+    )
 
 
 def explain_account(account: str, address: ClientAddress | None = None) -> Explanation:
@@ -221,6 +237,12 @@ def _past(kind: str, subject: str, row: Decision, now: datetime) -> Past:
 
 def _of(history: list[Past], kind: str) -> list[Past]:
     return [each for each in history if each.kind == kind and each.state == "in force"]
+
+
+def _offences(network: str, history: list[Past]) -> int:
+    """Those that are over, and the one that goes on."""
+    goes_on = any(each.rule and each.subject == network for each in _of(history, "block"))
+    return count_offences(network) + goes_on
 
 
 def _is_allowed(history: list[Past]) -> bool:

@@ -24,6 +24,8 @@ _DELIMITERS = ",;\t"
 _LONGEST_LINE = 4_096
 _LONGEST_REASON = 255
 _SHOWN = 100
+#: Times beyond it mean "never", and neither databases nor other time zones have room for them.
+_LATEST = datetime(9999, 1, 1, tzinfo=timezone.utc)
 
 
 class Entry(NamedTuple):
@@ -153,7 +155,7 @@ def _expiry(text: str) -> datetime | None:
         found = datetime(date.year, date.month, date.day)
     if found is None:
         raise ValueError(f"{_shown(text)!r} is no time: write it as 2026-12-31T18:00:00Z.")
-    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+    return min(found if found.tzinfo else found.replace(tzinfo=timezone.utc), _LATEST)
 
 
 def _shown(text: str) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import uuid
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta, timezone
+from functools import cache, partial
 from ipaddress import ip_network
 from itertools import islice
 from typing import Any, NamedTuple
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import Count, Max, Q, QuerySet
 
 from secguard import emit
@@ -28,6 +30,7 @@ MAX_SKIPPED = 1_000
 #: If more than this share of the lines cannot be read, the file is no list: perhaps an error page.
 MAX_JUNK = 0.5
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_LONGEST = 100 * 365 * 86_400
 _BATCH = 2_000
 #: SQLite of old takes 999 values in one query.
 _LIFTED_BATCH = 500
@@ -86,8 +89,8 @@ def import_list(
     """
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r:.80} is no name of a list: use 1 to 64 letters, digits, '_', '.' and '-'.")
-    if duration is not None and not duration > 0:
-        raise ValueError(f"duration is {duration!r:.80}: give a positive number of seconds, or None for good.")
+    if duration is not None and not 0 < duration <= _LONGEST:
+        raise ValueError(f"duration is {duration!r:.80}: give seconds, up to a hundred years, or None for good.")
     reader = _Reader(duration, progress or _ignore)
     reader.read(lines.splitlines() if isinstance(lines, str) else lines)
     reader.refuse_junk(name, max_junk)
@@ -102,21 +105,8 @@ def import_list(
         }
         kept, gone = _compare(_in_force(alias, now).filter(list_name=name), ends)
         removed = _lift(alias, gone, now, by, reason or f"no longer on the list {name}")
-        rows = (
-            Block(
-                network=network,
-                list_name=name,
-                reason=(wanted[network].reason or reason)[:255],
-                created_by=by[:150],
-                created_at=now,
-                updated_at=now,
-                expires_at=ends[network],
-            )
-            for network in wanted
-            if network not in kept
-        )
-        while batch := list(islice(rows, _BATCH)):
-            Block.objects.using(alias).bulk_create(batch)
+        new = ((network, wanted[network].reason or reason, ends[network]) for network in wanted if network not in kept)
+        _insert(alias, new, {"list_name": name, "created_by": by[:150], "created_at": now, "updated_at": now})
         announce(alias)
     result = ImportResult(
         len(wanted) - len(kept), len(kept), removed, len(wanted), reader.skipped, reader.skipped_total, reader.inside
@@ -313,6 +303,35 @@ def _lift(alias: str, keys: list[int], now: datetime, by: str, reason: str) -> i
         rows = Block.objects.using(alias).filter(pk__in=keys[at : at + _LIFTED_BATCH], lifted_at=None)
         lifted += rows.update(lifted_at=now, updated_at=now, lifted_by=by[:150], lift_reason=reason[:255])
     return lifted
+
+
+def _insert(alias: str, new: Iterable[tuple[str, str, datetime | None]], common: dict[str, Any]) -> None:
+    """Add rows of network, reason and end. Not ``bulk_create``: it prepares what all have in common anew for each."""
+    connection = connections[alias]
+    fields = [field for field in Block._meta.local_concrete_fields if not field.primary_key]
+    template = Block(**common)
+    values = [field.get_db_prep_save(getattr(template, field.attname), connection) for field in fields]
+    prepare = {field.name: partial(field.get_db_prep_save, connection=connection) for field in fields}
+    places = {field.name: at for at, field in enumerate(fields)}
+    ends = cache(prepare["expires_at"])
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        row = list(values)
+        for network, reason, end in new:
+            row[places["reference"]] = prepare["reference"](uuid.uuid4())
+            row[places["network"]] = network
+            row[places["reason"]] = reason[:255]
+            row[places["expires_at"]] = ends(end)
+            yield tuple(row)
+
+    quote = connection.ops.quote_name
+    columns = ", ".join(quote(field.column or "") for field in fields)
+    marks = ", ".join(["%s"] * len(fields))
+    sql = f"INSERT INTO {quote(Block._meta.db_table)} ({columns}) VALUES ({marks})"  # noqa: S608 - names, no values
+    made = rows()
+    with connection.cursor() as cursor:
+        while batch := list(islice(made, _BATCH)):
+            cursor.executemany(sql, batch)
 
 
 def _report(message: str, name: str, result: ImportResult, reason: str, by: str, duration: float | None) -> None:

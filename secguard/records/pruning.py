@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from secguard.conf import get_settings
 from secguard.models import AccountLock, AllowedNetwork, Block
@@ -33,7 +33,7 @@ def prune(days: float, *, progress: Callable[[int], None] = lambda done: None) -
     for kind, model in _MODELS.items():
         rows = _ended(model._default_manager.using(alias), now - timedelta(days=days))
         if model is Block:
-            rows = rows.exclude(~Q(rule=""), lifted_at=None, created_at__gt=_remembered_since(now))
+            rows = rows.exclude(~Q(rule=""), Exists(_offences_since(_remembered_since(now), alias)), lifted_at=None)
         while batch := list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH]):
             # Counted from the batch: a database that deletes without a look does not say how many there were.
             model._default_manager.using(alias).filter(pk__in=batch).delete()
@@ -45,6 +45,12 @@ def prune(days: float, *, progress: Callable[[int], None] = lambda done: None) -
 def _ended(rows: Any, before: datetime) -> QuerySet[Any]:
     found: QuerySet[Any] = rows.filter(Q(lifted_at__lt=before) | Q(expires_at__lt=before))
     return found
+
+
+def _offences_since(since: datetime, alias: str) -> QuerySet[Block]:
+    """Offences of the same network that ended later: until it has been quiet for long enough, all of them count."""
+    rows = Block.objects.using(alias).order_by().filter(network=OuterRef("network"), lifted_at=None).exclude(rule="")
+    return rows.filter(Q(expires_at=None) | Q(expires_at__gt=since))
 
 
 def _remembered_since(now: datetime) -> datetime:

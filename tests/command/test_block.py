@@ -86,6 +86,13 @@ def test_who_blocks_what_is_never_refused_is_told(network: str, told: bool) -> N
 
 
 @override_settings(SECGUARD={"ALLOWLIST": ["203.0.113.0/28"]})
+@pytest.mark.parametrize(("network", "who"), [(HOST, "It"), ("203.0.113.0/28", "It"), ("203.0.113.0/24", "Part of it")])
+def test_it_is_told_whether_that_is_all_of_it(network: str, who: str) -> None:
+    said = secguard("block", network).splitlines()[-1]
+    assert said == f"{who} is never refused: 203.0.113.0/28 (ALLOWLIST, proxies, allowed)."
+
+
+@override_settings(SECGUARD={"ALLOWLIST": ["203.0.113.0/28"]})
 def test_an_allowlist_of_the_other_family_is_no_obstacle() -> None:
     assert "never refused" not in secguard("block", "2001:db8::/48")
 

@@ -193,6 +193,14 @@ def test_a_block_by_a_rule_is_told_with_its_end() -> None:
     assert facts["next block"] == "brute_force 1h, account_enumeration 1h"
 
 
+def test_an_offence_that_goes_on_counts_for_the_next_block_once() -> None:
+    block_row(HOST, rule="brute_force", created_at=ago(days=2), expires_at=ago(days=1))
+    for _ in range(3):  # several workers answered one attack
+        block_row(HOST, rule="brute_force", created_at=ago(minutes=1), expires_at=ago(minutes=-59))
+    facts = facts_of(secguard("explain", HOST))
+    assert (facts["offences"], facts["next block"]) == ("2 remembered", "brute_force 1d, account_enumeration 1d")
+
+
 def test_of_several_blocks_the_longest_is_told() -> None:
     block_row(HOST, expires_at=ago(hours=-1), rule="brute_force")
     block_row("203.0.113.0/24", created_by="ben")
@@ -311,6 +319,21 @@ def test_a_network_is_explained_with_what_contains_it() -> None:
     allowed_row("203.0.113.0/24")
     assert verdict("203.0.113.0/24") == "served, though blocked: an operator allowed it"
     assert verdict("198.51.100.0/24") == "served: not blocked"
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [("ALLOWLIST", "served, though blocked: it is in ALLOWLIST"), ("TRUSTED_PROXIES", "served, though blocked: ")],
+)
+def test_a_network_that_is_never_refused_is_served_though_blocked(setting: str, told: str) -> None:
+    block_row("203.0.0.0/16")
+    with override_settings(SECGUARD={setting: ["203.0.113.0/24", "2001:db8::/32"]}):
+        for network in ("203.0.113.0/24", "203.0.113.128/25"):
+            assert verdict(network).startswith(told)
+            assert facts_of(secguard("explain", network))["never refused"] == setting
+        for network in ("203.0.112.0/23", "203.0.114.0/24"):
+            assert verdict(network).startswith("refused: blocked")
+            assert facts_of(secguard("explain", network))["never refused"] == "no"
 
 
 @override_settings(

@@ -176,3 +176,26 @@ def test_lists_are_listed(given: Path) -> None:
     (row,) = rows_of(secguard("list", "lists"), "name")
     assert (row["name"], row["networks"], row["by"] != "-") == ("spam", "2", True)
     assert [each["name"] for each in as_json("list", "lists")] == ["spam"]
+
+
+@pytest.mark.parametrize("end", ["9999-12-31T23:59:59-10:00", "9999-12-31T23:59:59Z", "9999-12-31"])
+def test_an_end_at_the_end_of_time_can_be_stored(given: Path, end: str) -> None:
+    given.write_text(f"ip,expires\n203.0.113.7,{end}\n", encoding="utf-8")
+    assert secguard("import", str(given), "--name", "spam").startswith("Imported spam: 1 network in force")
+    row = Block.objects.get()
+    assert row.expires_at is not None
+    assert row.expires_at.year == 9999
+
+
+def test_an_end_of_the_list_may_not_be_that_far_away(given: Path) -> None:
+    with pytest.raises(CommandError, match="too far away"):
+        secguard("import", str(given), "--name", "spam", "--expires", "9999-12-31T23:59:59-10:00")
+    assert in_force() == []
+
+
+def test_what_is_no_utf_8_on_the_standard_input_is_skipped_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO(b"203.0.113.7\n\xff\xfe\n# caf\xe9\n192.0.2.1\n")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(raw, encoding="utf-8"))
+    written = secguard("import", "-", "--name", "spam")
+    assert in_force() == ["192.0.2.1", "203.0.113.7"]
+    assert "Skipped 1 line:" in written

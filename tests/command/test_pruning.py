@@ -52,10 +52,21 @@ def test_what_makes_the_next_block_longer_is_kept() -> None:
     block_row(rule="brute_force", created_at=ago(days=100), expires_at=ago(days=99))
     block_row("192.0.2.1", rule="brute_force", created_at=ago(days=80), lifted_at=ago(days=79))
     block_row("192.0.2.2", created_at=ago(days=80), expires_at=ago(days=79))
-    before = records.count_offences(HOST)
+    block_row("192.0.2.3", rule="brute_force", created_at=ago(days=100), expires_at=ago(days=91))
     assert as_json("prune", "--days", "30") == {"days": 30, "deleted": {"blocks": 3, "locks": 0, "allowed": 0}}
-    assert networks() == [HOST]
-    assert records.count_offences(HOST) == before == 1
+    assert networks() == [HOST, HOST]
+    assert records.count_offences(HOST) == 2
+
+
+@override_settings(SECGUARD={"OFFENCE_MEMORY": 30 * 86_400})
+def test_offences_without_a_quiet_time_between_them_are_all_kept() -> None:
+    for began, ended in ((100, 93), (70, 63), (40, 33), (10, 9)):
+        block_row(rule="brute_force", created_at=ago(days=began), expires_at=ago(days=ended))
+    block_row("192.0.2.1", rule="brute_force", created_at=ago(days=40), expires_at=ago(days=29))
+    before = [records.count_offences(network) for network in (HOST, "192.0.2.1")]
+    assert before == [4, 1]
+    secguard("prune", "--days", "7")
+    assert [records.count_offences(network) for network in (HOST, "192.0.2.1")] == before
 
 
 def test_rows_go_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +87,7 @@ def test_progress_is_shown_where_somebody_watches(monkeypatch: pytest.MonkeyPatc
         assert ("\rrows deleted: 1" in stream.getvalue()) is said
 
 
-@pytest.mark.parametrize("days", ["0", "-3", "ten", "1.5", ""])
+@pytest.mark.parametrize("days", ["0", "-3", "ten", "1.5", "", "999999999"])
 def test_what_is_no_number_of_days_deletes_nothing(days: str) -> None:
     block_row(created_at=ago(days=300), lifted_at=ago(days=200))
     with pytest.raises(CommandError):

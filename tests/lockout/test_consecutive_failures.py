@@ -337,6 +337,15 @@ def test_a_password_reset_ends_it(attack: Attack, visit: Visit, anna: User, even
     assert AccountLock.objects.get().lifted_by == "password_reset"
 
 
+def test_somebody_who_gets_in_past_it_ends_the_count_and_not_the_lock(
+    attack: Attack, visit: Visit, visitor: Visitor, anna: User
+) -> None:
+    attack(times=LIMIT)
+    visitor.force_login(anna)  # as after a remote or single sign-on
+    assert counts() == {}
+    assert is_locked(visit)
+
+
 def test_a_password_reset_ends_it_for_the_mail_address_too(attack: Attack, visit: Visit, anna: User) -> None:
     attack("anna@example.com", times=LIMIT)
     reset_page(visit("203.0.113.5"), anna)

@@ -320,6 +320,14 @@ def test_what_we_signed_and_would_not_write_breaks_nothing(
     assert not is_known(with_header(visit, resigned(payload, salt)))
 
 
+def test_more_than_we_would_write_is_not_looked_at(visitor: Visitor, visit: Visit, attack: Attack) -> None:
+    visitor.log_in()
+    attack()
+    entry = urlsafe_b64decode(token_of(visitor).rpartition(":")[0] + "==")[1:]
+    assert not is_known(with_header(visit, resigned(b"\x01" + entry * 30)))
+    assert is_known(with_header(visit, resigned(b"\x01" + entry * MAX_ACCOUNTS)))
+
+
 def test_what_was_signed_for_something_else_is_no_device(visitor: Visitor, visit: Visit, attack: Attack) -> None:
     visitor.log_in()
     attack()

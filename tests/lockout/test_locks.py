@@ -333,6 +333,15 @@ class TestAnotherNameOfTheAccount:
         assert stranger.log_in("anna@example.com").status_code == 403
         assert [visitor.log_in(name).status_code for name in ("anna", "anna@example.com")] == [302] * 2
 
+    def test_a_device_is_known_by_the_name_that_was_typed_even_if_an_attack_keeps_it_from_being_linked(
+        self, visitor: Visitor, attack: Attack, stranger: Visitor
+    ) -> None:
+        attack("anna@example.com", times=3)
+        visitor.log_in("anna@example.com")
+        attack("anna@example.com", first=100)
+        assert stranger.log_in("anna@example.com").status_code == 403
+        assert visitor.log_in("anna@example.com").status_code == 302
+
     def test_a_device_is_known_by_a_name_that_was_linked_elsewhere(
         self, visit: Visit, visitor: Visitor, attack: Attack, configure: Configure
     ) -> None:

@@ -213,12 +213,18 @@ def own_templates(settings: Any, tmp_path: Any) -> None:
     settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
 
 
-def test_the_language_is_the_sites_and_not_that_of_who_guesses(visit: Visit, attack: Attack, settings: Any) -> None:
+def test_the_language_is_the_sites_and_not_that_of_who_guesses(
+    visit: Visit, attack: Attack, settings: Any, tmp_path: Any
+) -> None:
+    (tmp_path / "secguard").mkdir()
+    template = "{% load i18n %}{% get_current_language as LANGUAGE %}{{ LANGUAGE }}"
+    (tmp_path / "secguard" / "unlock_subject.txt").write_text(template)
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.middleware.locale.LocaleMiddleware"]
-    settings.LANGUAGE_CODE = "en"
+    settings.LANGUAGE_CODE = "fr"
     attack(times=LOCKED_AT - 1)
     visit("198.51.100.99", **{"Accept-Language": "de"}).guess()
-    assert mail.outbox[0].subject.startswith("Your account")
+    assert mail.outbox[0].subject == "fr"
 
 
 # -- what it does --------------------------------------------------------------------------------------------
@@ -290,7 +296,12 @@ def test_a_lock_by_an_operator_stays(link: str, visitor: Visitor, stranger: Visi
     assert stranger.log_in().status_code == 403
 
 
-def test_a_form_without_the_token_of_the_page_is_refused(link: str, visitor: Any, stranger: Visitor) -> None:
+@pytest.mark.parametrize("protected", [True, False], ids=["middleware", "without"])
+def test_a_form_without_the_token_of_the_page_is_refused(
+    link: str, visitor: Any, stranger: Visitor, settings: Any, protected: bool
+) -> None:
+    if not protected:
+        settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "Csrf" not in name]
     visitor.client.handler.enforce_csrf_checks = True
     assert visitor.post(link).status_code == 403
     assert stranger.log_in().status_code == 403

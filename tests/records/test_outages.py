@@ -185,7 +185,8 @@ def test_what_is_kept_is_bounded_and_what_is_lost_is_said(
 
 @committing
 def test_a_decision_that_is_saved_late_lasts_from_when_it_was_taken(sync: Synchroniser, clock: ManualClock) -> None:
-    requests = [BlockRequest(HOST, 600), BlockRequest(OTHER, 60), LockRequest("anna", "a" * 32, None)]
+    blocks = [BlockRequest(HOST, 600), BlockRequest(OTHER, 60)]
+    requests: list[BlockRequest | LockRequest] = [*blocks, LockRequest("anna", "a" * 32, None)]
     with without_block_table():
         records.save(requests)
         later(clock, sync, 100)

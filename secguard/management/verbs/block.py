@@ -57,8 +57,14 @@ def handle(command: BaseCommand, **options: Any) -> int:
     until = "for good" if lasts is None else f"for {duration(lasts)}"
     command.stdout.write(f"Blocked {request.network} {until}. Reference: {request.reference}")
     if pardoned:
-        command.stdout.write(f"Part of it is never refused: {', '.join(pardoned)} (ALLOWLIST, proxies, allowed).")
+        part = "It" if _covers(pardoned, subject) else "Part of it"
+        command.stdout.write(f"{part} is never refused: {', '.join(pardoned)} (ALLOWLIST, proxies, allowed).")
     return 0
+
+
+def _covers(networks: list[str], subject: Subject) -> bool:
+    """Is all of it in one of these networks, which overlap it?"""
+    return any(parse_network(each).prefixlen <= subject.parsed.prefixlen for each in networks)
 
 
 def _lock(command: BaseCommand, account: str, options: dict[str, Any]) -> None:

@@ -178,7 +178,6 @@ def _print(command: BaseCommand, found: Explanation) -> None:
 
 def _address_facts(found: Explanation) -> dict[str, Any]:
     request = found.request or found.login
-    never = {"ALLOWLIST": found.allowlisted, "TRUSTED_PROXIES": found.trusted_proxy, "an operator": found.allowed}
     exempt = [f"EXEMPT_PATHS {path}" for path in get_settings().exempt_paths]
     exempt += ["EXEMPT_WHEN"] if get_settings().exempt_when else []
     return {
@@ -187,7 +186,7 @@ def _address_facts(found: Explanation) -> dict[str, Any]:
         "a request": _told(request),
         **({"served all the same": ", ".join(exempt)} if request.refused and exempt else {}),
         "a login": "the same" if found.login == request and request.refused else _told(found.login),
-        "never refused": ", ".join(name for name, holds in never.items() if holds) or "no",
+        "never refused": _never_refused(found),
         "offences": f"{found.offences} remembered",
         "next block": ", ".join(f"{rule} {duration(seconds)}" for rule, seconds in found.next_blocks.items()),
     }
@@ -197,9 +196,14 @@ def _network_facts(found: Explanation) -> dict[str, Any]:
     return {
         "network": found.subject,
         "a request": _told(found.login),
-        "never refused": "an operator" if found.allowed else "no",
+        "never refused": _never_refused(found),
         "offences": f"{found.offences} remembered",
     }
+
+
+def _never_refused(found: Explanation) -> str:
+    said_by = {"ALLOWLIST": found.allowlisted, "TRUSTED_PROXIES": found.trusted_proxy, "an operator": found.allowed}
+    return ", ".join(name for name, holds in said_by.items() if holds) or "no"
 
 
 def _account_facts(found: Explanation) -> dict[str, Any]:

@@ -10,6 +10,7 @@ Exit codes: 0 imported or removed, 1 wrong input: nothing was changed.
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
@@ -17,7 +18,7 @@ from typing import Any, TextIO
 
 from django.core.management.base import BaseCommand, CommandError
 
-from secguard.management.arguments import moment, operator, seconds
+from secguard.management.arguments import MAX_DURATION, moment, operator, seconds
 from secguard.management.console import Progress, cell, number_of, write_json
 from secguard.records.database import database, database_now
 from secguard.records.lists import ImportResult, import_list, remove_list
@@ -94,12 +95,16 @@ def _seconds_until(end: datetime) -> float:
     left = (end - (now if now.tzinfo else now.astimezone())).total_seconds()
     if left < 1:
         raise CommandError(f"--expires {end.isoformat()} is over.")
+    if left > MAX_DURATION:
+        raise CommandError(f"--expires {end.isoformat()} is too far away: leave it out, for good.")
     return left
 
 
 def _opened(name: str) -> AbstractContextManager[TextIO]:
     """Raises CommandError for a file that cannot be read. What is no UTF-8 is left to be skipped by its line."""
     if name == "-":
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(encoding="utf-8", errors="replace")
         return nullcontext(sys.stdin)
     try:
         return open(name, encoding="utf-8-sig", errors="replace")

@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from secguard.management.arguments import whole
 from secguard.management.console import Progress, number_of, write_json
 from secguard.records.pruning import prune
 
 DAYS = 180
+_MOST_DAYS = 36_500
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(command: BaseCommand, **options: Any) -> int:
+    if options["days"] > _MOST_DAYS:
+        raise CommandError(f"--days {options['days']} is before anything was decided: give at most {_MOST_DAYS}.")
     with Progress("rows deleted") as progress:
         deleted = prune(options["days"], progress=progress)
     if options["json"]:
