@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from functools import update_wrapper
 from threading import RLock
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from urllib.parse import urlsplit
 
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings as django_settings
@@ -218,9 +219,10 @@ def _subjects(value: Any) -> Mapping[str, Any]:
 def _base_url(value: Any) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str) or not value.startswith(("https://", "http://")) or len(value) < 10:
+    parts = urlsplit(value) if isinstance(value, str) and value.isprintable() and " " not in value else None
+    if parts is None or parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
         raise _bad(value, "Give the scheme and host of your site, such as 'https://example.com', or None for no mails.")
-    return value.rstrip("/")
+    return str(value).rstrip("/")
 
 
 def _cookie_name(value: Any) -> str:

@@ -285,6 +285,10 @@ BAD: dict[str, list[Any]] = {
     "DEVICE_COOKIE_NAME": ["", "a b", "a=b", "a;b", "gerät", None, 5, True, [], "-_", "a\n"],
     "DEVICE_COOKIE_AGE": [*SECONDS_OUT_OF_RANGE, 0, 3_599, 3650 * DAY + 1],
     "UNLOCK_BASE_URL": [
+        "https://example.com\r\nx.example",
+        "https://example.com/ a",
+        "https://",
+        "https://example.com/?next=x",
         "",
         "example.com",
         "//example.com",

@@ -87,6 +87,12 @@ class Locks:
                 fresh._add(entry)
             self._entries = fresh._entries
 
+    def saved(self, references: Iterable[str]) -> None:
+        """The database has these locks now, and decides from here on whether they are in force."""
+        with self._guard:
+            for reference in references:
+                self._raised.pop(reference, None)
+
     def _forget_raised(self) -> None:
         recent = self.clock() - RECENT
         self._raised = {key: (entry, at) for key, (entry, at) in self._raised.items() if at > recent}

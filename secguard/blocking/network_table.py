@@ -183,26 +183,27 @@ class NetworkTable:
     # -- readers -------------------------------------------------------------------------------------------
 
     def find(self, version: int, number: int, clock: Callable[[], float]) -> tuple[int, Row] | None:
-        """The row in force, with its key, of the narrowest network around this address; IPv6: first its /64."""
+        """The row in force that lasts longest, with its key, of the networks around this address."""
         if version == 4:
             key, wide, bits, code = number << 8 | _SINGLE_IPV4, self._wide_ipv4, 32, 0
         elif version == 6:
             key, wide, bits, code = number >> 64 << 72 | _SINGLE_IPV6, self._wide_ipv6, 128, 100
         else:
             return None
+        best = None
         row = self._rows.get(key)
         if row is not None and row[0] > clock():
-            return key, row
+            best = key, row
         lengths = wide.lengths_around(number) if wide.keys else 0
         while lengths:
             length = lengths.bit_length() - 1
             shift = bits - length
             key = number >> shift << shift + 8 | code + length
             row = self._rows.get(key)
-            if row is not None and row[0] > clock():
-                return key, row
+            if row is not None and row[0] > (clock() if best is None else best[1][0]):
+                best = key, row
             lengths ^= 1 << length
-        return None
+        return best
 
     # -- writers -------------------------------------------------------------------------------------------
 

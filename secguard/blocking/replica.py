@@ -169,6 +169,12 @@ class Replica:
             self._blocks = fresh
             self.loaded = True
 
+    def saved(self, references: Iterable[str]) -> None:
+        """The database has these blocks now, and decides from here on whether they are in force."""
+        with self._lock:
+            for reference in references:
+                self._raised.pop(reference, None)
+
     def _forget_old(self, now: float) -> None:
         for reference in _until(((key, at) for key, (_, at) in self._raised.items()), now - RECENT):
             del self._raised[reference]

@@ -18,7 +18,13 @@ from secguard.records.operators import (
     unblock_network,
 )
 from secguard.records.saving import save, save_outside_request
-from secguard.records.synchroniser import FULL_LOAD_INTERVAL, UNSHARED_INTERVAL, Synchroniser, get_synchroniser
+from secguard.records.synchroniser import (
+    FULL_LOAD_INTERVAL,
+    UNSHARED_INTERVAL,
+    Synchroniser,
+    get_synchroniser,
+    save_at_exit,
+)
 from secguard.records.unlocking import URL_NAME as UNLOCK_URL_NAME
 from secguard.records.unlocking import mail_after, remember_owner
 
@@ -48,6 +54,7 @@ __all__ = [
     "names_of_owner",
     "remember_owner",
     "save",
+    "save_at_exit",
     "save_outside_request",
     "unblock_network",
     "unlock_account",

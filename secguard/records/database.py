@@ -17,6 +17,7 @@ from django.utils.dateparse import parse_datetime
 from secguard.blocking.policy import BlockRequest, LockRequest
 from secguard.conf import get_settings, until_settings_change
 from secguard.failures import report_failure
+from secguard.formatters.text import one_line
 from secguard.models import AccountLock, Block
 from secguard.pipeline import get_store
 
@@ -70,7 +71,8 @@ def insert(requests: Iterable[BlockRequest | LockRequest], ages: Sequence[float]
         if isinstance(request, BlockRequest):
             blocks.append(Block(network=request.network, **common))
         else:
-            account = request.account[:254]
+            # What was typed is hostile: not every database takes every character.
+            account = one_line(request.account, 254)
             locks.append(AccountLock(digest=request.digest, account=account, scope=request.scope, **common))
     # A row may be there already, if only the answer to an earlier attempt was lost.
     if blocks:

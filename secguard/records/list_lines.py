@@ -12,6 +12,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 
 from secguard.blocking.network_table import key_of, text_of
 from secguard.formatters.text import one_line
+from secguard.network import describe_too_wide
 from secguard.records.operators import canonical_network
 
 _ADDRESS_COLUMNS = (
@@ -137,7 +138,10 @@ def _networks(text: str) -> tuple[str, ...]:
 def _range(first: str, last: str) -> tuple[str, ...]:
     try:
         ends: Any = ip_address(first), ip_address(last)
-        found = summarize_address_range(*ends)
+        found = list(summarize_address_range(*ends))
+        too_wide = next(filter(None, map(describe_too_wide, found)), None)
+        if too_wide:
+            raise ValueError(too_wide)
         return tuple(dict.fromkeys(canonical_network(str(network)) for network in found))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{_shown(first)!r} to {_shown(last)!r} is no range of addresses: {error}") from None

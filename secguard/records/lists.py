@@ -97,7 +97,7 @@ def import_list(
     wanted = reader.collapsed()
     alias = database()
     with transaction.atomic(using=alias):
-        _lock_for_writing(alias)
+        _lock_for_writing(alias, name)
         now = database_now(alias)
         end = None if duration is None else now + timedelta(seconds=duration)
         ends = {
@@ -280,9 +280,12 @@ def _in_force(alias: str, now: datetime) -> QuerySet[Block]:
     return Block.objects.using(alias).filter(Q(expires_at=None) | Q(expires_at__gt=now), lifted_at=None)
 
 
-def _lock_for_writing(alias: str) -> None:
+def _lock_for_writing(alias: str, name: str) -> None:
     """SQLite refuses to write in a transaction that has read, if others have written meanwhile: so it writes first."""
     Block.objects.using(alias).filter(pk__lt=0).update(list_name="")
+    if connections[alias].features.has_select_for_update:
+        # Elsewhere two who import the same list at once would each compare with what was there before both.
+        Block.objects.using(alias).select_for_update().filter(list_name=name).order_by("pk").first()
 
 
 def _compare(rows: QuerySet[Block], ends: dict[str, datetime | None]) -> tuple[set[str], list[int]]:

@@ -243,6 +243,10 @@ class Synchroniser:
 def _insert(waiting: Sequence[Waiting]) -> None:
     now = get_replica().clock()
     insert([each.request for each in waiting], [now - each.since for each in waiting])
+    # Kept as if unsaved they would come back after somebody lifted and erased them.
+    references = [each.request.reference for each in waiting]
+    get_replica().saved(references)
+    get_locks().saved(references)
 
 
 def _put_in_force(waiting: Waiting) -> None:
@@ -282,3 +286,13 @@ def save_outside_request(requests: Sequence[BlockRequest | LockRequest]) -> None
     except Exception:
         report_failure("a transaction could not be asked after; a block is saved all the same")
     synchroniser.save(requests)
+
+
+def save_at_exit() -> None:
+    """The process ends: save what still waits. Never raises."""
+    try:
+        synchroniser = get_synchroniser()
+        if synchroniser.unsaved:
+            synchroniser.save_waiting()
+    except Exception:
+        report_failure("decisions that waited for the database could not be saved before the process ended")

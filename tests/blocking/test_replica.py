@@ -231,6 +231,26 @@ def test_a_full_load_keeps_what_was_raised_here_just_now(replica: Replica, clock
     assert is_blocked(replica, "203.0.113.7")
 
 
+def test_what_is_saved_is_the_databases_to_decide(replica: Replica) -> None:
+    """Lifted and erased before anybody read it, it must not come back from this process's memory."""
+    replica.raise_here(entry("203.0.113.7"))
+    replica.saved(["r1"])
+    assert is_blocked(replica, "203.0.113.7")
+    replica.replace_all([])
+    assert not is_blocked(replica, "203.0.113.7")
+
+
+@pytest.mark.parametrize(("address", "network"), [(50, 5_000), (5_000, 50)])
+def test_an_address_is_under_the_longest_of_the_blocks_around_it(
+    replica: Replica, clock: ManualClock, address: float, network: float
+) -> None:
+    replica.add(entry("203.0.113.7", "r1", clock() + address))
+    replica.add(entry("203.0.113.0/24", "r2", clock() + network))
+    found = replica.find(client("203.0.113.7"))
+    assert found is not None
+    assert found.expires == clock() + 5_000
+
+
 def test_a_later_full_load_knows_better(replica: Replica, clock: ManualClock) -> None:
     replica.raise_here(entry("203.0.113.7"))
     clock.advance(RECENT)

@@ -80,6 +80,7 @@ def test_a_network_is_read_as_operators_write_it(text: str) -> None:
         ("203.0.113.9-203.0.113.7", "is no range of addresses"),
         ("203.0.113.9-2001:db8::", "is no range of addresses"),
         ("203.0.113.9-", "is no range of addresses"),
+        ("0.0.0.1-255.255.255.254", "too wide"),
         ("203.0.113.7,some text", "is not a network"),
         ("\x00\ud800", "is not a network"),
         ("7" * 5_000, "more than 4,096 characters"),

@@ -250,6 +250,18 @@ def test_a_database_that_is_known_to_be_away_is_not_asked_for_every_block(
     assert Block.objects.count() == 51
 
 
+@committing
+def test_what_waits_is_saved_when_the_process_ends(sync: Synchroniser, caplog: pytest.LogCaptureFixture) -> None:
+    sync.keep([BlockRequest(HOST, 600), BlockRequest(OTHER, 600)])
+    with without_block_table():
+        records.save_at_exit()
+    assert ["before the process ended" in each.getMessage() for each in caplog.records] == [True]
+    records.save_at_exit()
+    records.save_at_exit()
+    assert Block.objects.count() == 2
+    assert len(caplog.records) == 1
+
+
 # -- a store that is away ------------------------------------------------------------------------------------------
 
 
