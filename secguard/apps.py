@@ -29,6 +29,7 @@ class SecguardConfig(AppConfig):
 
             django_admin.install()
         atexit.register(pipeline.report_all_refusals)
+        atexit.register(records.save_at_exit)
         try:
             pipeline.report_mode_override()
         except ImproperlyConfigured:

@@ -290,7 +290,11 @@ class SecurityEventLogger:
         account = _account(names)
         user = clean_text(names["user_id"]) if "user_id" in names else None
         alias = self._alias(account, names) if event_type == EventType.LOGIN_FAILED else None
-        observation = pipeline.observe(context, address, account, user, details)
+        attempt = context.open_attempt(account) if event_type == EventType.LOGIN_FAILED and given is None else None
+        if attempt is not None:
+            observation = attempt.observation  # what was observed when it was reserved
+        else:
+            observation = pipeline.observe(context, address, account, user, details)
         return _Who(context, address, observation, names, alias)
 
     def _alias(self, account: str | None, names: dict[str, Any]) -> str | None:

@@ -103,5 +103,6 @@ _RECEIVERS: tuple[tuple[Signal, Callable[..., None]], ...] = (
 
 def connect() -> None:
     for signal, receiver in _RECEIVERS:
-        signal.connect(receiver, dispatch_uid=f"secguard.{receiver.__name__}")
+        # Not weakly: they are functions of this module, and Django looks each weak one up with every login.
+        signal.connect(receiver, weak=False, dispatch_uid=f"secguard.{receiver.__name__}")
     post_save.connect(on_user_saved, sender=django_settings.AUTH_USER_MODEL, dispatch_uid="secguard.on_user_saved")

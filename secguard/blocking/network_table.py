@@ -194,6 +194,8 @@ class NetworkTable:
         row = self._rows.get(key)
         if row is not None and row[0] > clock():
             best = key, row
+            if row[0] == FOREVER:
+                return best
         lengths = wide.lengths_around(number) if wide.keys else 0
         while lengths:
             length = lengths.bit_length() - 1

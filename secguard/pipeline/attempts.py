@@ -56,10 +56,11 @@ class Pipeline:
         fields: Mapping[str, Any] | None = None,
     ) -> Observation:
         """Whom an event concerns, as far as the rules want to know."""
+        settings = get_settings()
         may_refuse = (
-            get_settings().enforces
+            settings.enforces
             and not (address.allowlisted or address.trusted_proxy)
-            and not is_exempt(context)
+            and not (settings.exempt_when and is_exempt(context))
             and not get_replica().is_allowed(address)
         )
         return Observation(
