@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 
-from django.apps import AppConfig, apps
+from django.apps import AppConfig
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
@@ -16,7 +16,7 @@ class SecguardConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from secguard import checks, pipeline, receivers, records
+        from secguard import checks, integrations, pipeline, receivers, records
         from secguard.pipeline import decisions
 
         checks.register()
@@ -24,10 +24,7 @@ class SecguardConfig(AppConfig):
         decisions.save_now = records.save_outside_request
         decisions.count_offences = records.count_offences
         attach_handler()
-        if apps.is_installed("django.contrib.admin"):
-            from secguard.integrations import django_admin
-
-            django_admin.install()
+        integrations.install()
         atexit.register(pipeline.report_all_refusals)
         atexit.register(records.save_at_exit)
         try:

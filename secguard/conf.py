@@ -25,8 +25,9 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from secguard.detection import Action, Rule, with_overrides
-from secguard.detection.catalogue import ALL_RULES, DEVICE_FAILURES, TRAP
+from secguard.detection.catalogue import ALL_RULES, DEVICE_FAILURES, OPT_IN, TRAP
 from secguard.detection.rule import MAX_BLOCK, SUBJECTS
+from secguard.events import INDISPENSABLE, VOCABULARY, EventType, spec_of
 from secguard.exceptions import InvalidRule, InvalidSetting
 from secguard.network import ClientAddressResolver, describe_too_wide, parse_network
 
@@ -89,6 +90,8 @@ class Settings:
     logger_class: str | type
     request_id_header: str
     unknown_account_names: str
+    disabled_events: frozenset[str]
+    drf_exception_handler: str | Callable[..., Any] | None
     mode_overridden: bool = False
     hmac_key_is_derived: bool = False
 
@@ -314,6 +317,24 @@ def _rules(value: Any) -> Mapping[str, Any]:
     return dict(value)
 
 
+def _events(value: Any) -> frozenset[str]:
+    if isinstance(value, (str, bytes)) or not isinstance(value, (list, tuple, set, frozenset)):
+        raise _bad(value, "Give a list of event types, such as ['logout', 'token_refreshed'].")
+    for name in value:
+        where = f"has the entry {name!r:.80}"
+        try:
+            spec_of(name)
+        except (ValueError, TypeError) as error:
+            raise ValueError(where, f"{error}") from None
+        if name in INDISPENSABLE:
+            raise ValueError(where, "The guard rests on this event. To hide its lines, filter them in LOGGING.")
+        if name not in VOCABULARY:
+            close = get_close_matches(name, map(str, VOCABULARY), n=1)
+            hint = f"Did you mean {close[0]!r}?" if close else "'manage.py secguard events' lists them."
+            raise ValueError(where, f"There is no such event of secguard's. {hint}")
+    return frozenset(map(str, value))
+
+
 def _callable_path(value: Any) -> str | Callable[..., Any] | None:
     if value is None or (isinstance(value, str) and "." in value):
         return value
@@ -418,6 +439,10 @@ KEYS: dict[str, Key] = {
     "UNKNOWN_ACCOUNT_NAMES": Key(
         "plain", _choice("plain", "digest"), "how names of accounts that do not exist are logged"
     ),
+    "DISABLED_EVENTS": Key([], _events, "event types that are neither logged nor counted"),
+    "DRF_EXCEPTION_HANDLER": Key(
+        None, _callable_path, "your own exception handler, which that of secguard calls, or None for REST framework's"
+    ),
 }
 
 
@@ -495,8 +520,11 @@ def _rules_in_force(values: Mapping[str, Any]) -> tuple[Rule, ...]:
         idle.add(DEVICE_FAILURES.name)
     if not values["trap_paths"]:
         idle.add(TRAP.name)
+    idle |= OPT_IN - changes.keys()
     return tuple(
-        replace(rule, action=Action.LOCK) if rule.name in locking and rule.subject == "account" else rule
+        replace(rule, action=Action.LOCK)
+        if rule.name in locking and rule.subject == "account" and EventType.LOGIN_FAILED in rule.events
+        else rule
         for rule in rules
         if rule.name not in idle
     )

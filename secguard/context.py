@@ -38,11 +38,14 @@ class RequestContext:
         "attempts",
         "authenticated",
         "collects",
+        "deferred",
         "denied",
         "device",
         "episode",
         "exempt",
         "finished",
+        "hints",
+        "notes",
         "pending",
         "refused",
         "request",
@@ -63,7 +66,14 @@ class RequestContext:
         #: The episode of refusals that ``refused`` belongs to: a room above knows what that is.
         self.episode: Any = None
         self.authenticated = False
+        #: A refusal of this request has been told: by whichever layer saw it first.
         self.denied = False
+        #: One that an event loop's thread noticed, to be told where asking the store holds up nobody.
+        self.deferred: tuple[str, dict[str, Any]] | None = None
+        #: What a layer knows of a refusal that another one will tell.
+        self.hints: dict[str, Any] = {}
+        #: What doors note for each other, or told already, in this request.
+        self.notes: set[str] = set()
         #: The request has ended. Under ASGI a view's thread may outlive it.
         self.finished = False
         #: Somebody calls ``Pipeline.finish`` at the end, in this thread: replies may wait until then.

@@ -63,8 +63,37 @@ class EventType(_Text):
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - the name of an event
     TWO_FACTOR_ENABLED = "2fa_enabled"
     TWO_FACTOR_DISABLED = "2fa_disabled"
+    TWO_FACTOR_DEVICE_ADDED = "2fa_device_added"
+    TWO_FACTOR_DEVICE_REMOVED = "2fa_device_removed"
+    TWO_FACTOR_RESET = "2fa_reset"
+    TWO_FACTOR_SUCCESS = "2fa_success"
+    TWO_FACTOR_FAILED = "2fa_failed"
+    CODE_REJECTED = "code_rejected"
+    PASSWORD_DISABLED = "password_disabled"  # noqa: S105 - the name of an event
+    PASSWORD_RESET_REQUESTED = "password_reset_requested"  # noqa: S105 - the name of an event
+    SIGNUP_REJECTED = "signup_rejected"
+    EMAIL_CHANGED = "email_changed"
+    EMAIL_ADDED = "email_added"
+    EMAIL_REMOVED = "email_removed"
+    USER_CREATED = "user_created"
+    USER_DEACTIVATED = "user_deactivated"
+    USER_REACTIVATED = "user_reactivated"
+    USER_DELETED = "user_deleted"
+    PRIVILEGES_CHANGED = "privileges_changed"
     PERMISSION_DENIED = "permission_denied"
+    AUTHENTICATION_REQUIRED = "authentication_required"
+    CSRF_FAILED = "csrf_failed"
+    TOKEN_REFRESHED = "token_refreshed"  # noqa: S105 - the name of an event
+    TOKEN_FORGED = "token_forged"  # noqa: S105 - the name of an event
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105 - the name of an event
+    TOKEN_REVOKED = "token_revoked"  # noqa: S105 - the name of an event
+    TOKEN_REJECTED = "token_rejected"  # noqa: S105 - the name of an event
     DATA_ACCESS = "data_access"
+    RATE_LIMIT_EXCEEDED = "excess_rate_limit_exceeded"
+    SUSPICIOUS_OPERATION = "suspicious_operation"
+    DISALLOWED_HOST = "disallowed_host"
+    NOT_FOUND = "not_found"
+    SUCCESS_AFTER_ATTACK = "success_after_attack"
     SUSPICIOUS_ACTIVITY = "suspicious_activity"
     REQUEST_BLOCKED = "request_blocked"
     ADDRESS_BLOCKED = "address_blocked"
@@ -107,8 +136,37 @@ VOCABULARY: Mapping[str, EventSpec] = {
     EventType.PASSWORD_CHANGED: EventSpec(_C, _INFO, "authn_password_change"),
     EventType.TWO_FACTOR_ENABLED: EventSpec(_C, _INFO, "user_updated"),
     EventType.TWO_FACTOR_DISABLED: EventSpec(_C, _WARNING, "user_updated"),
+    EventType.TWO_FACTOR_DEVICE_ADDED: EventSpec(_C, _INFO, "user_updated"),
+    EventType.TWO_FACTOR_DEVICE_REMOVED: EventSpec(_C, _INFO, "user_updated"),
+    EventType.TWO_FACTOR_RESET: EventSpec(_C, _WARNING, "user_updated"),
+    EventType.TWO_FACTOR_SUCCESS: EventSpec(_A, _INFO, "authn_login_success"),
+    EventType.TWO_FACTOR_FAILED: EventSpec(_A, _WARNING, "authn_login_fail"),
+    EventType.CODE_REJECTED: EventSpec(_A, _WARNING, "authn_login_fail"),
+    EventType.PASSWORD_DISABLED: EventSpec(_C, _WARNING, "authn_password_change"),
+    EventType.PASSWORD_RESET_REQUESTED: EventSpec(_C, _INFO, "authn_password_change"),
+    EventType.SIGNUP_REJECTED: EventSpec(_C, _INFO, "input_validation_fail"),
+    EventType.EMAIL_CHANGED: EventSpec(_C, _INFO, "user_updated"),
+    EventType.EMAIL_ADDED: EventSpec(_C, _INFO, "user_updated"),
+    EventType.EMAIL_REMOVED: EventSpec(_C, _INFO, "user_updated"),
+    EventType.USER_CREATED: EventSpec(_C, _INFO, "user_created"),
+    EventType.USER_DEACTIVATED: EventSpec(_C, _WARNING, "user_archived"),
+    EventType.USER_REACTIVATED: EventSpec(_C, _INFO, "user_updated"),
+    EventType.USER_DELETED: EventSpec(_C, _WARNING, "user_deleted"),
+    EventType.PRIVILEGES_CHANGED: EventSpec(_Z, _WARNING, "privilege_permissions_changed"),
     EventType.PERMISSION_DENIED: EventSpec(_Z, _WARNING, "authz_fail"),
+    EventType.AUTHENTICATION_REQUIRED: EventSpec(_Z, _INFO, "authz_fail"),
+    EventType.CSRF_FAILED: EventSpec(_Z, _WARNING, "malicious_cors"),
+    EventType.TOKEN_REFRESHED: EventSpec(_A, _INFO, "session_renewed"),
+    EventType.TOKEN_FORGED: EventSpec(_A, _WARNING, "authn_login_fail"),
+    EventType.TOKEN_EXPIRED: EventSpec(_A, _INFO, "session_use_after_expire"),
+    EventType.TOKEN_REVOKED: EventSpec(_A, _WARNING, "authn_token_reuse"),
+    EventType.TOKEN_REJECTED: EventSpec(_A, _WARNING, "authn_login_fail"),
     EventType.DATA_ACCESS: EventSpec(_D, _INFO, "sensitive_read"),
+    EventType.RATE_LIMIT_EXCEEDED: EventSpec(_T, _WARNING, "excess_rate_limit_exceeded"),
+    EventType.SUSPICIOUS_OPERATION: EventSpec(_T, _WARNING, "malicious_extraneous"),
+    EventType.DISALLOWED_HOST: EventSpec(_T, _WARNING, "malicious_extraneous"),
+    EventType.NOT_FOUND: EventSpec(_T, _INFO, "malicious_excess_404"),
+    EventType.SUCCESS_AFTER_ATTACK: EventSpec(_T, _CRITICAL, "authn_login_successafterfail"),
     EventType.SUSPICIOUS_ACTIVITY: EventSpec(_T, _CRITICAL, "malicious_extraneous"),
     EventType.REQUEST_BLOCKED: EventSpec(_T, _WARNING, "authn_login_lock"),
     EventType.ADDRESS_BLOCKED: EventSpec(_T, _ERROR, "authn_login_lock"),
@@ -127,6 +185,29 @@ VOCABULARY: Mapping[str, EventSpec] = {
     EventType.DEGRADED: EventSpec(_S, _ERROR, "sys_monitor_disabled"),
     EventType.RECOVERED: EventSpec(_S, _INFO, "sys_monitor_enabled"),
 }
+
+#: Threats that somebody else noticed: nothing of the guard rests on them.
+_NOTICED = {
+    EventType.RATE_LIMIT_EXCEEDED,
+    EventType.SUSPICIOUS_OPERATION,
+    EventType.DISALLOWED_HOST,
+    EventType.NOT_FOUND,
+}
+_DECIDED = {
+    EventType.LOGIN_FAILED,
+    EventType.LOGIN_SUCCESS,
+    EventType.ATTEMPT_REFUSED,
+    EventType.ACCOUNT_LOCKED,
+    EventType.ACCOUNT_UNLOCKED,
+    EventType.CONSECUTIVE_FAILURES_EXCEEDED,
+    EventType.UNLOCK_MAIL_SENT,
+}
+#: What the guard itself rests on: SECGUARD["DISABLED_EVENTS"] may not name them.
+INDISPENSABLE: frozenset[str] = frozenset(
+    name
+    for name, spec in VOCABULARY.items()
+    if name in _DECIDED or (spec.category in (_T, _S) and name not in _NOTICED)
+)
 
 #: What a project's own event type counts as until it says otherwise.
 CUSTOM = EventSpec(_T, _WARNING, "malicious_extraneous")

@@ -16,6 +16,7 @@ from secguard.blocking.devices import get_devices
 from secguard.conf import Settings, get_settings, until_settings_change
 from secguard.context import RequestContext, context_for, get_resolver
 from secguard.detection import DEFAULT_RULES, Observation, Rule, normalize_identifier, with_overrides
+from secguard.detection.catalogue import SUCCESS_AFTER_ATTACK
 from secguard.detection.detector import Findings
 from secguard.detection.rule import BLOCKABLE_SUBJECTS
 from secguard.emit import security_logger
@@ -47,6 +48,35 @@ _COUNTS = {
     "brute_force": "failed_attempts_from_ip",
     "distributed_attack": "unique_ips_for_email",
     "account_enumeration": "unique_emails_from_ip",
+}
+#: The rule that counts successes while a threat is open. It is none of those threats, or it would keep itself open.
+_AFTER_ATTACK = SUCCESS_AFTER_ATTACK.name
+#: What the lines of those types say that have no method of their own.
+_MESSAGES: Mapping[str, str] = {
+    EventType.TWO_FACTOR_DEVICE_ADDED: "Further second factor of {} added",
+    EventType.TWO_FACTOR_DEVICE_REMOVED: "One of several second factors of {} removed",
+    EventType.TWO_FACTOR_RESET: "Recovery codes of {} renewed",
+    EventType.TWO_FACTOR_SUCCESS: "Second factor of {} verified",
+    EventType.TWO_FACTOR_FAILED: "Wrong second factor for {}",
+    EventType.CODE_REJECTED: "Wrong code for {}",
+    EventType.PASSWORD_DISABLED: "Password of {} made unusable",
+    EventType.PASSWORD_RESET_REQUESTED: "Password reset requested for {}",
+    EventType.SIGNUP_REJECTED: "Sign-up as {} rejected",
+    EventType.EMAIL_CHANGED: "Mail address of {} changed",
+    EventType.EMAIL_ADDED: "Mail address of {} added",
+    EventType.EMAIL_REMOVED: "Mail address of {} removed",
+    EventType.USER_CREATED: "User {} created",
+    EventType.USER_DEACTIVATED: "User {} deactivated",
+    EventType.USER_REACTIVATED: "User {} reactivated",
+    EventType.USER_DELETED: "User {} deleted",
+    EventType.PRIVILEGES_CHANGED: "Privileges of {} changed",
+    EventType.AUTHENTICATION_REQUIRED: "Asked for what needs a login: {}",
+    EventType.CSRF_FAILED: "CSRF check failed for {}",
+    EventType.TOKEN_REFRESHED: "Token of {} refreshed",
+    EventType.TOKEN_FORGED: "Forged or unknown token of {}",
+    EventType.TOKEN_EXPIRED: "Expired token of {}",
+    EventType.TOKEN_REVOKED: "Revoked token of {}",
+    EventType.TOKEN_REJECTED: "Token of {} rejected",
 }
 _Member = TypeVar("_Member", Category, Severity)
 _LOGIN_TYPES = (EventType.LOGIN_FAILED, EventType.LOGIN_SUCCESS)
@@ -157,8 +187,13 @@ class SecurityEventLogger:
         """Somebody asked for something that is not theirs."""
         return self._log(EventType.PERMISSION_DENIED, "Permission denied to {}", details)
 
-    def log_data_access(self, **details: Any) -> Event:
-        """Somebody read something that is worth a line."""
+    def log_data_access(self, user: Any = None, resource: object = "", action: str = "read", **details: Any) -> Event:
+        """Somebody touched data that is worth a line.
+
+        ``user``: a user object, from which the names are taken. ``resource``: what it was, such as "payroll".
+        ``action``: read, create, update, delete, export or a word of your own.
+        """
+        details = {**names_of(user), "resource": resource, "action": action, **details}
         return self._log(EventType.DATA_ACCESS, "Data access by {}", details)
 
     def log_suspicious_activity(self, *, severity: Severity | str | None = None, **details: Any) -> Event:
@@ -178,8 +213,29 @@ class SecurityEventLogger:
         Raises ValueError for what cannot be the name of an event type.
         """
         spec_of(event_type)
-        text = message if message is not None else f"{str(event_type).replace('_', ' ').capitalize()}: {{}}"
+        text = message if message is not None else _MESSAGES.get(event_type) or _default_message(event_type)
         return self._log(event_type, text, details, severity=severity, literal=message is not None)
+
+    def count(self, event_type: str, *, request: Any = None, **details: Any) -> None:
+        """Let the rules count an event that is not worth a line, and act on what they make of it."""
+        settings = get_settings()
+        pipeline = self.pipeline
+        if (
+            settings.mode == "off"
+            or event_type in settings.disabled_events
+            or not pipeline.detector.watches(event_type)
+        ):
+            return
+        who = self._who(pipeline, event_type, {"request": request, **details})
+        findings = pipeline.counted(event_type, who.observation)
+        follow_up(findings.opened, who.context, who.address, who.alias)
+        keep_up(findings.continued, who.context, who.address)
+
+    def forgive(self, *event_types: str, request: Any = None, user: Any = None) -> None:
+        """Somebody got it right in the end: these events of his, from the same address, count no more."""
+        if get_settings().mode != "off":
+            who = self._who(self.pipeline, event_types[0], {"request": request, **names_of(user)})
+            self.pipeline.forgive(event_types, who.observation)
 
     def attempt_passed(self, *, request: Any = None, user: Any = None) -> None:
         """The password was right, though nobody may be logged in for it (a second factor is still to come).
@@ -195,6 +251,12 @@ class SecurityEventLogger:
     def is_suspicious_activity(self, *, ip_address: str | None = None, email: str | None = None) -> bool:
         """Is a threat open on this address, or on this account?"""
         return bool(self._findings(ip_address, email).open)
+
+    def open_threats(self, *, address: ClientAddress | None = None, account: str | None = None) -> list[str]:
+        """The rules whose threats are open on an address or an account, those of the longest window first."""
+        found = self.pipeline.findings(address=address, account=normalize_identifier(account)).open
+        rules = self.pipeline.detector.rules
+        return sorted(found, key=lambda name: (-rules[name].window_ms, name))
 
     def get_failed_login_count(self, ip: str) -> int:
         """Failed logins of an address within the window of the rule brute_force."""
@@ -224,7 +286,8 @@ class SecurityEventLogger:
         literal: bool = False,
     ) -> Event:
         origin = emit.calling_function(2)
-        is_on, pipeline = get_settings().mode != "off", self.pipeline
+        settings, pipeline = get_settings(), self.pipeline
+        is_on = settings.mode != "off" and event_type not in settings.disabled_events
         severity = details.pop("severity", severity)
         who = self._who(pipeline, event_type, details)
         findings = self._count(pipeline, event_type, who) if is_on else Findings()
@@ -242,7 +305,16 @@ class SecurityEventLogger:
                 follow_up(findings.opened, who.context, who.address, who.alias)
             if findings.continued:
                 keep_up(findings.continued, who.context, who.address)
+            if event_type == EventType.LOGIN_SUCCESS and findings.open:
+                self._after_attack(pipeline, who, findings)
         return event
+
+    def _after_attack(self, pipeline: Pipeline, who: _Who, findings: Findings) -> None:
+        """Somebody got in where a threat is open: the attacker perhaps. The rule of this name says so once."""
+        under_attack = sorted(findings.open - {_AFTER_ATTACK})
+        if under_attack:
+            found = pipeline.counted(EventType.SUCCESS_AFTER_ATTACK, who.observation)
+            follow_up(found.opened, who.context, who.address, who.alias, open_threats=under_attack)
 
     def _count(self, pipeline: Pipeline, event_type: str, who: _Who) -> Findings:
         if event_type == EventType.LOGIN_FAILED:
@@ -250,7 +322,7 @@ class SecurityEventLogger:
             note_failure(who.context, pipeline.detector, who.observation.account, who.alias)
             return findings
         if event_type == EventType.LOGIN_SUCCESS:
-            who.context.authenticated = True
+            who.context.authenticated, who.context.denied = True, False
             findings = self._settle_passed(who, _canonical(who.names))
             counted = pipeline.counted(event_type, who.observation)
             findings.opened, findings.continued = counted.opened, counted.continued
@@ -294,7 +366,9 @@ class SecurityEventLogger:
         if attempt is not None:
             observation = attempt.observation  # what was observed when it was reserved
         else:
-            observation = pipeline.observe(context, address, account, user, details)
+            observation = pipeline.observe(
+                context, address, account, user, details, event_type or EventType.LOGIN_FAILED
+            )
         return _Who(context, address, observation, names, alias)
 
     def _alias(self, account: str | None, names: dict[str, Any]) -> str | None:
@@ -318,6 +392,10 @@ class SecurityEventLogger:
         if self.pipeline.detector.is_linked(typed) or not _is_somebodys_name(typed):
             return link
         return None
+
+
+def _default_message(event_type: str) -> str:
+    return f"{str(event_type).replace('_', ' ').capitalize()}: {{}}"
 
 
 def _severity(event_type: str, default: Severity, findings: Findings, rules: Mapping[str, Rule]) -> Severity:
@@ -444,8 +522,37 @@ class SecurityEvent:
     PASSWORD_CHANGED = EventType.PASSWORD_CHANGED
     TWO_FACTOR_ENABLED = EventType.TWO_FACTOR_ENABLED
     TWO_FACTOR_DISABLED = EventType.TWO_FACTOR_DISABLED
+    TWO_FACTOR_DEVICE_ADDED = EventType.TWO_FACTOR_DEVICE_ADDED
+    TWO_FACTOR_DEVICE_REMOVED = EventType.TWO_FACTOR_DEVICE_REMOVED
+    TWO_FACTOR_RESET = EventType.TWO_FACTOR_RESET
+    TWO_FACTOR_SUCCESS = EventType.TWO_FACTOR_SUCCESS
+    TWO_FACTOR_FAILED = EventType.TWO_FACTOR_FAILED
+    CODE_REJECTED = EventType.CODE_REJECTED
+    PASSWORD_DISABLED = EventType.PASSWORD_DISABLED
+    PASSWORD_RESET_REQUESTED = EventType.PASSWORD_RESET_REQUESTED
+    SIGNUP_REJECTED = EventType.SIGNUP_REJECTED
+    EMAIL_CHANGED = EventType.EMAIL_CHANGED
+    EMAIL_ADDED = EventType.EMAIL_ADDED
+    EMAIL_REMOVED = EventType.EMAIL_REMOVED
+    USER_CREATED = EventType.USER_CREATED
+    USER_DEACTIVATED = EventType.USER_DEACTIVATED
+    USER_REACTIVATED = EventType.USER_REACTIVATED
+    USER_DELETED = EventType.USER_DELETED
+    PRIVILEGES_CHANGED = EventType.PRIVILEGES_CHANGED
     PERMISSION_DENIED = EventType.PERMISSION_DENIED
+    AUTHENTICATION_REQUIRED = EventType.AUTHENTICATION_REQUIRED
+    CSRF_FAILED = EventType.CSRF_FAILED
+    TOKEN_REFRESHED = EventType.TOKEN_REFRESHED
+    TOKEN_FORGED = EventType.TOKEN_FORGED
+    TOKEN_EXPIRED = EventType.TOKEN_EXPIRED
+    TOKEN_REVOKED = EventType.TOKEN_REVOKED
+    TOKEN_REJECTED = EventType.TOKEN_REJECTED
     DATA_ACCESS = EventType.DATA_ACCESS
+    RATE_LIMIT_EXCEEDED = EventType.RATE_LIMIT_EXCEEDED
+    SUSPICIOUS_OPERATION = EventType.SUSPICIOUS_OPERATION
+    DISALLOWED_HOST = EventType.DISALLOWED_HOST
+    NOT_FOUND = EventType.NOT_FOUND
+    SUCCESS_AFTER_ATTACK = EventType.SUCCESS_AFTER_ATTACK
     SUSPICIOUS_ACTIVITY = EventType.SUSPICIOUS_ACTIVITY
     REQUEST_BLOCKED = EventType.REQUEST_BLOCKED
     ADDRESS_BLOCKED = EventType.ADDRESS_BLOCKED

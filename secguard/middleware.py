@@ -8,16 +8,17 @@ from math import ceil
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import HttpRequest, HttpResponseBase
 
 from secguard import emit, signals
 from secguard.blocking import devices
 from secguard.blocking.refusals import Episode
 from secguard.blocking.replica import FOREVER, BlockEntry
-from secguard.blocking.response import Refusal, refuse
+from secguard.blocking.response import Refusal, refuse, rewrite
 from secguard.conf import get_settings
 from secguard.context import RequestContext, bind, context_of, current, unbind
+from secguard.doors import denials, responses
 from secguard.events import EventType
 from secguard.failures import report_failure
 from secguard.logging import get_event_logger
@@ -76,6 +77,9 @@ class SecurityGuardMiddleware:
                 if context.attempts or context.pending or context.rows:
                     _finish(context)
                 context.finished = True
+            if responses.tells_something(context, response):
+                responses.tell_of(context, response)
+                _save_rows(context)
         finally:
             unbind(token)
         return _answer(context, response)
@@ -103,20 +107,28 @@ class SecurityGuardMiddleware:
                 context.finished = True
                 if context.attempts or context.pending or context.rows:
                     await _afinish(context)
+            if responses.tells_something(context, response):
+                await sync_to_async(responses.tell_of)(context, response)
+                await sync_to_async(_save_rows)(context)
         finally:
             unbind(token)
         return _answer(context, response)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:
         """A view refused: said at once, since the transaction it ran in is rolled back."""
-        if isinstance(exception, PermissionDenied) and get_settings().mode != "off":
-            match = request.resolver_match
+        if get_settings().mode == "off":
+            return
+        view = denials.view_of(request)
+        if isinstance(exception, SuspiciousOperation):
+            denials.tell_suspicious(type(exception).__name__, str(exception), request, view=view)
+        elif isinstance(exception, PermissionDenied) and not responses.is_rate_limited(request):
             emit.send(
                 signals.permission_denied,
                 request=request,
                 user=getattr(request, "user", None),
                 reason=str(exception) or "permission_denied",
-                view=match.view_name or match._func_path if match else "",
+                view=view,
+                **responses.about(EventType.PERMISSION_DENIED, request),
             )
 
 
@@ -205,6 +217,15 @@ def _finish(context: RequestContext) -> None:
         report_failure("what a request left open could not be settled")
 
 
+def _save_rows(context: RequestContext) -> None:
+    """What the response's own events led to. What they decide outlives the request all the same."""
+    if context.rows:
+        try:
+            save(context.rows)
+        except Exception:
+            report_failure("what a refusal led to could not be saved")
+
+
 async def _afinish(context: RequestContext) -> None:
     try:
         pipeline = get_event_logger().pipeline
@@ -228,6 +249,9 @@ def _answer(context: RequestContext, response: HttpResponseBase) -> HttpResponse
 
 
 def _replaced(context: RequestContext, response: HttpResponseBase, retry_after: int) -> HttpResponseBase:
+    refusal = Refusal("attempt", context.episode.reference, retry_after)
+    if rewrite(response, refusal):
+        return response
     for close in getattr(response, "_resource_closers", ()):
         # Not response.close(): that would end the request for Django before it has.
         with suppress(Exception):

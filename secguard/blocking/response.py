@@ -23,12 +23,14 @@ TEMPLATE = "secguard/blocked.html"
 class Refusal:
     """A request that gets no further. ``retry_after``: seconds, or None if nobody can say.
 
-    ``kind``: ``blocked`` (the address) or ``attempt`` (this guess, by its reservation).
+    ``kind``: ``blocked`` (the address), ``attempt`` (this guess, by its reservation) or ``rate`` (too many requests).
+    ``status``: of the answer, or None for SECGUARD["BLOCK_STATUS"].
     """
 
     kind: str
     reference: str
     retry_after: int | None
+    status: int | None = None
 
 
 @until_settings_change
@@ -70,7 +72,7 @@ def _own(request: HttpRequest, refusal: Refusal) -> HttpResponseBase | None:
 
 def _standard(request: HttpRequest, refusal: Refusal, episode: Episode) -> HttpResponse:
     html = wants_html(request)
-    key = (html, refusal.retry_after)
+    key = (html, refusal.retry_after, refusal.status)
     content = episode.pages.get(key)
     if content is None:
         if len(episode.pages) > 1:  # the latest page and the latest JSON: an attacker has thousands of addresses
@@ -78,7 +80,7 @@ def _standard(request: HttpRequest, refusal: Refusal, episode: Episode) -> HttpR
         content = episode.pages[key] = _page(refusal) if html else _json(refusal)
     response = HttpResponse(
         cast(bytes, content),
-        status=get_settings().block_status,
+        status=refusal.status or get_settings().block_status,
         content_type="text/html; charset=utf-8" if html else "application/json",
     )
     if refusal.retry_after is not None:
@@ -86,6 +88,30 @@ def _standard(request: HttpRequest, refusal: Refusal, episode: Episode) -> HttpR
     response["Cache-Control"] = "no-store"
     response["Vary"] = "Accept"
     return response
+
+
+def rewrite(response: Any, refusal: Refusal) -> bool:
+    """Turn a response of REST framework into the refusal, in the format that was asked for. → whether it is one.
+
+    Not where the project has an answer of its own.
+    """
+    if get_settings().blocked_response is not None or not hasattr(response, "accepted_renderer"):
+        return False
+    kept = response.data, response.status_code, response.exception
+    try:
+        response.data = json.loads(_json(refusal))
+        response.status_code, response.exception = refusal.status or get_settings().block_status, True
+        response._is_rendered = False
+        response.render()
+    except Exception:
+        report_failure("a refusal could not be rendered by REST framework")
+        response.data, response.status_code, response.exception = kept
+        return False
+    if refusal.retry_after is not None:
+        response["Retry-After"] = str(refusal.retry_after)
+    response["Cache-Control"] = "no-store"
+    response._has_been_logged = True  # Django would log each one
+    return True
 
 
 def wants_html(request: HttpRequest) -> bool:

@@ -47,7 +47,12 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.05
 _FIRST_LOOK, _LONGEST_LOOK = 0.001, 0.02
 _LOGIN = EventType.LOGIN_FAILED.value
 #: Where a rule counts no distinct field, entries carry this one, so that a success can forgive its own.
-_PARTNER = {"account": "address", "user": "address", "pair": ""}  # of all others the account
+_PARTNER = {"account": "address", "user": "address", "actor": "address", "pair": ""}  # of all others the account
+#: Subjects whose records a login only writes: what stands there is needed neither to refuse it nor for its line.
+_SILENT = ("network", "actor")
+_SUCCESS = EventType.LOGIN_SUCCESS.value
+#: A threshold that no count reaches: such a watch only counts.
+_NEVER = 2**40
 _MAX_CACHED = 10_000
 
 T = TypeVar("T")
@@ -101,6 +106,11 @@ class Observation(NamedTuple):
     device: str = ""
     subjects: Mapping[str, str] = MappingProxyType({})
 
+    @property
+    def actor(self) -> str:
+        """Who does it: the user where one is known, else the address."""
+        return f"user {self.user}" if self.user else self.address
+
 
 @dataclass(frozen=True, slots=True)
 class Threat:
@@ -124,6 +134,7 @@ class Target(NamedTuple):
     panel: Panel
     entries: bytes
     forgiven: bytes = b""  # the part of the entries by which a success knows its own failures
+    silent: bool = False  # a login only writes here
 
 
 @dataclass(slots=True)
@@ -146,7 +157,7 @@ class Attempt:
     """One guess at a secret, from its reservation to its outcome."""
 
     observation: Observation
-    targets: list[Target]
+    targets: list[Target]  # those that a reservation asks about come first
     #: From the system: a project that seeds ``random`` must not make two attempts look like one.
     id: bytes = field(default_factory=lambda: os.urandom(ID_SIZE))
     state: str = "new"  # → reserved | refused → failed | passed | unknown
@@ -157,6 +168,10 @@ class Attempt:
     alias: str | None = None  # what the log shows instead of the account
     link: str | None = None  # the canonical name of whom it let in, if what was typed may count as it
     lock: str = ""  # the reference of the account's lock that refused it
+    asked: int = field(init=False)  # so many of the targets a reservation asks about
+
+    def __post_init__(self) -> None:
+        self.asked = sum(not target.silent for target in self.targets)
 
     @property
     def in_flight(self) -> bool:
@@ -169,6 +184,34 @@ class _Feed(NamedTuple):
     kind: str
     streams: tuple[tuple[bytes, str], ...]  # (stream, the field whose value the entry carries)
     panels: tuple[Panel, Panel]  # for those whom limits may not refuse, and for all others
+    silent: bool
+
+
+class _Condition(NamedTuple):
+    """Where the number alone opens no threat: places in the panel's watches, and what has to hold.
+
+    ``trigger``: the stream of the entries that open it.
+    """
+
+    rule: Rule
+    trigger: bytes
+    threat: int
+    values: int
+    events: int
+    successes: int | None
+
+    def may_hold(self, counts: Sequence[int]) -> bool:
+        """As far as is known before the successes are counted."""
+        values, events = counts[self.values], counts[self.events]
+        limit = self.rule.max_per_value
+        return values >= self.rule.threshold and (limit is None or events <= limit * values)
+
+    def holds(self, counts: Sequence[int]) -> bool:
+        limit = self.rule.max_success_rate
+        if limit is None or self.successes is None:
+            return self.may_hold(counts)
+        events, successes = counts[self.events], counts[self.successes]
+        return self.may_hold(counts) and successes <= limit * (successes + events)
 
 
 class Detector:
@@ -186,25 +229,54 @@ class Detector:
         self._stream_names: dict[bytes, str] = {}
         self._feeds: dict[str, list[_Feed]] = {}
         self._panels: dict[tuple[str, bool], Panel] = {}
+        self._conditions: dict[str, list[_Condition]] = {}
+        self._success_streams: dict[str, bytes] = {}
         self._compile()
 
     # -- compiling -------------------------------------------------------------------------------
 
     def _compile(self) -> None:
         kinds = dict.fromkeys(rule.subject for rule in self.rules.values())
-        for kind in kinds:
+        for kind in sorted(kinds, key=lambda kind: kind in _SILENT):
             mine = [rule for rule in self.rules.values() if rule.subject == kind]
             for limiting in (False, True):
                 watches = [self._watch(rule, mine, limiting) for rule in mine]
-                self._panels[kind, limiting] = Panel(watches, lease_ms=self._lease_ms, cap=self._cap)
+                watches += self._companions(kind, mine, watches)
+                self._panels[kind, limiting] = Panel(watches, lease_ms=self._lease_ms, cap=self._cap, visible=len(mine))
             panels = self._panels[kind, False], self._panels[kind, True]
+            silent = kind in _SILENT and not panels[1].limiting
             for event_type in dict.fromkeys(event for rule in mine for event in rule.events):
                 streams = tuple((self._stream(event_type, part), part) for part in _parts(mine, event_type, kind))
-                self._feeds.setdefault(event_type, []).append(_Feed(kind, streams, panels))
+                self._feeds.setdefault(event_type, []).append(_Feed(kind, streams, panels, silent))
+
+    def _companions(self, kind: str, mine: list[Rule], watches: list[Watch]) -> list[Watch]:
+        """Watches that only count, for the rules whose threats depend on more than one number."""
+        found: list[Watch] = []
+        self._conditions[kind] = conditions = []
+        for place, rule in enumerate(mine):
+            if not rule.is_conditional:
+                continue
+            at, streams = len(watches) + len(found), self._watched(rule, mine)
+            found.append(
+                Watch(f"{rule.name}#values", streams, rule.distinct is not None, rule.window_ms, _NEVER, False)
+            )
+            found.append(Watch(f"{rule.name}#events", streams, False, rule.window_ms, _NEVER, False))
+            if rule.max_success_rate is not None:
+                stream = self._success_streams[kind] = self._stream(f"{_SUCCESS}#", _PARTNER.get(kind, "account"))
+                found.append(Watch(f"{rule.name}#successes", stream, False, rule.window_ms, _NEVER, False))
+            successes = at + 2 if rule.max_success_rate is not None else None
+            conditions.append(_Condition(rule, self._stream("#", rule.name), place, at, at + 1, successes))
+        return found
+
+    def _watched(self, rule: Rule, siblings: list[Rule]) -> bytes:
+        parts = [(event, rule.distinct or _parts(siblings, event, rule.subject)[0]) for event in rule.events]
+        return b"".join(self._stream(event, part) for event, part in parts)
 
     def _watch(self, rule: Rule, siblings: list[Rule], limiting: bool) -> Watch:
-        parts = [(event, rule.distinct or _parts(siblings, event, rule.subject)[0]) for event in rule.events]
-        streams = b"".join(self._stream(event, part) for event, part in parts)
+        if rule.is_conditional:
+            # Its threat is opened by an entry of its own, once the conditions hold.
+            return Watch(rule.name, self._stream("#", rule.name), False, rule.window_ms, 1, False)
+        streams = self._watched(rule, siblings)
         limits = limiting and rule.action is not Action.LOG and _LOGIN in rule.events
         return Watch(rule.name, streams, rule.distinct is not None, rule.window_ms, rule.threshold, limits)
 
@@ -226,7 +298,7 @@ class Detector:
     def targets(self, event_type: str, who: Observation) -> list[Target]:
         """The records that an event of this type is written to."""
         found = []
-        for kind, streams, panels in self._feeds.get(event_type, ()):
+        for kind, streams, panels, silent in self._feeds.get(event_type, ()):
             subject = _subject(kind, who)
             if subject:
                 # The first piece is the partner's. Without a value it would match everybody who has none.
@@ -237,7 +309,7 @@ class Detector:
                 for stream, part in streams[1:]:
                     entries += stream + self._value(part, who)
                 key = _key(kind, self._subject_digest(kind, subject))
-                found.append(Target(kind, subject, key, panels[_is_limited(kind, who)], entries, forgiven))
+                found.append(Target(kind, subject, key, panels[_is_limited(kind, who)], entries, forgiven, silent))
         return found
 
     def _subject_digest(self, kind: str, subject: str) -> bytes:
@@ -255,7 +327,7 @@ class Detector:
     def _value(self, part: str, who: Observation) -> bytes:
         if part == "account":
             return self._subject_digest(part, who.account)[:VALUE_SIZE] if who.account else NO_VALUE
-        if part in ("address", "network", "user"):
+        if part in ("address", "network", "user", "actor"):
             value = getattr(who, part)
             return (
                 (self._digests.get((part, value)) or self._cached_digest(part, value))[:VALUE_SIZE]
@@ -276,7 +348,7 @@ class Detector:
         One at a time asks about a limit: a hundred guesses at once must not become a hundred questions at
         once, which make a store look dead, nor ten each while they wait.
         """
-        targets = attempt.targets
+        targets = attempt.targets[: attempt.asked]
         for target in targets:
             if target.panel.limiting:
                 answer = yield Turn(target.key)
@@ -307,7 +379,7 @@ class Detector:
 
     def _ask_until_clear(self, attempt: Attempt, replies: list[Reply]) -> Procedure[None]:
         """``replies``: to the first question."""
-        wanted, pause = list(range(len(attempt.targets))), _FIRST_PAUSE
+        wanted, pause = list(range(attempt.asked)), _FIRST_PAUSE
         replies = yield from self._follow_links(attempt, RESERVE, wanted, replies)
         while True:
             self._note(attempt, wanted, replies)
@@ -321,7 +393,7 @@ class Detector:
             wanted = sorted(closed + scarce)
             refused = any(reply.status == REFUSED for reply in replies)
             if refused or not (yield Pause(_jittered(pause), True)):
-                yield from self._give_back(attempt, [at for at in range(len(attempt.targets)) if at not in wanted])
+                yield from self._give_back(attempt, [at for at in range(attempt.asked) if at not in wanted])
                 attempt.retry_after = -(-max(reply.retry_after_ms for reply in replies) // 1000)
                 attempt.state = "refused"
                 return
@@ -363,12 +435,48 @@ class Detector:
     def record(self, attempt: Attempt) -> Procedure[Findings]:
         """Count the attempt as failed and wait for what the counters say."""
         replies = yield from self._trip(attempt, FAIL)
-        return self.findings(attempt.targets, replies)
+        return (yield from self._found(attempt, replies))
 
     def recorded(self, attempt: Attempt, replies: list[Reply]) -> Procedure[Findings]:
         """The same, for ``fail_ops`` that were sent earlier and answered with ``replies``."""
         replies = yield from self._follow_links(attempt, FAIL, range(len(attempt.targets)), replies)
-        return self.findings(attempt.targets, replies)
+        return (yield from self._found(attempt, replies))
+
+    def is_remarkable(self, attempt: Attempt, replies: Sequence[Reply]) -> bool:
+        """Do the replies to ``fail_ops`` tell of a threat, or ask for a further look?"""
+        return any(
+            reply.status or any(reply.threats) or self._conditions_met(target.kind, reply)
+            for target, reply in zip(attempt.targets, replies, strict=True)
+        )
+
+    def _conditions_met(self, kind: str, reply: Reply) -> list[_Condition]:
+        conditions = self._conditions.get(kind)
+        return [each for each in conditions if each.may_hold(reply.counts)] if conditions and reply.counts else []
+
+    def _found(self, attempt: Attempt, replies: Sequence[Reply]) -> Procedure[Findings]:
+        found = self.findings(attempt.targets, replies)
+        for target, reply in zip(attempt.targets, replies, strict=True):
+            for condition in self._conditions_met(target.kind, reply):
+                yield from self._open_if_it_holds(condition, target, reply, found)
+        return found
+
+    def _open_if_it_holds(
+        self, condition: _Condition, target: Target, reply: Reply, found: Findings
+    ) -> Procedure[None]:
+        """A further look at the record, and an entry that opens the threat or keeps it open."""
+        rule, counts = condition.rule, reply.counts
+        if condition.successes is not None:
+            (reply,) = yield Trip([Op(READ, target.key, target.panel)])
+            counts = reply.counts or counts
+        if not condition.holds(counts):
+            return
+        (reply,) = yield Trip([Op(FAIL, target.key, target.panel, os.urandom(ID_SIZE), condition.trigger + NO_VALUE)])
+        threat = Threat(rule, target.subject, counts[condition.values], target.key)
+        found.open.add(rule.name)
+        if reply.threats and reply.threats[condition.threat] == OPENED:
+            found.opened.append(threat)
+        else:
+            found.continued.append(threat)
 
     def fail_ops(self, attempt: Attempt) -> list[Op]:
         return [_op(FAIL, target, attempt.id) for target in attempt.targets]
@@ -395,6 +503,22 @@ class Detector:
         if link and account and link != account:
             ops += self._link_ops(attempt, account, link)
         return ops
+
+    def success_ops(self, who: Observation) -> list[Op]:
+        """What a successful login writes where a rule compares failures with successes."""
+        ops = []
+        for kind, stream in self._success_streams.items():
+            subject = _subject(kind, who)
+            if subject:
+                key = _key(kind, self._subject_digest(kind, subject))
+                entry = stream + self._value(_PARTNER.get(kind, "account"), who)
+                ops.append(Op(FAIL, key, self._panels[kind, False], os.urandom(ID_SIZE), entry))
+        return ops
+
+    def forgive_ops(self, event_types: Iterable[str], who: Observation) -> list[Op]:
+        """Drop these events of the same account from the same address, wherever they are counted."""
+        targets = [target for event_type in event_types for target in self.targets(event_type, who)]
+        return [Op(FORGET, each.key, each.panel, payload=each.forgiven) for each in targets if each.forgiven]
 
     def passed(self, attempt: Attempt, replies: Sequence[Reply]) -> None:
         """Learn from the replies to ``pass_ops`` whether the account's names are linked now."""
@@ -457,6 +581,9 @@ class Detector:
         found = Findings()
         for target, reply in zip(targets, replies, strict=True):
             found.counts.update(zip(target.panel.names, reply.counts, strict=False))
+            if reply.counts:
+                for condition in self._conditions.get(target.kind, ()):
+                    found.counts[condition.rule.name] = reply.counts[condition.values]
             if any(reply.threats):
                 self._note_threats(found, target, reply)
         return found
@@ -466,6 +593,8 @@ class Detector:
             if threat:
                 found.open.add(name)
             rule = self.rules[name]
+            if rule.is_conditional:
+                continue  # _found looks at those
             if threat == OPENED:
                 found.opened.append(Threat(rule, target.subject, count, target.key))
             elif threat and count >= rule.threshold:
@@ -516,6 +645,7 @@ _PREFIXES = {
     "network": b"sg:n:",
     "user": b"sg:i:",
     "device": b"sg:d:",
+    "actor": b"sg:w:",
 }
 
 

@@ -39,9 +39,9 @@ CONSEQUENCES = frozenset(
         EventType.RECOVERED,
     }
 )
-SUBJECTS = ("address", "account", "pair", "network", "user", "device")
+SUBJECTS = ("address", "account", "pair", "network", "user", "device", "actor")
 #: Subjects that stand for a client address, so that there is something to block.
-BLOCKABLE_SUBJECTS = ("address", "pair", "network")
+BLOCKABLE_SUBJECTS = ("address", "pair", "network", "actor")
 
 
 class Action(str, Enum):
@@ -73,6 +73,9 @@ class Rule:
     ``path``, ``user_agent`` or a key of the event's context) instead of events. ``window``: seconds or timedelta.
     ``block_duration``: the same, or one for each further offence in a list, or a callable (offence, threat) →
     seconds, whose first offence is 1. ``technique``: an ATT&CK technique for the log.
+    ``max_per_value``: the threat opens only while there are on average at most so many events for each distinct
+    value. ``max_success_rate``: only while at most this share (0 to 1) of the subject's logins succeed. A rule with
+    either of them limits no attempts: it opens threats, and its action follows.
 
     Raises InvalidRule, which names the field.
     """
@@ -87,6 +90,8 @@ class Rule:
     action: Action = Action.LOG
     block_duration: Duration | Sequence[Duration] | Callable[..., float] | None = None
     technique: str = ""
+    max_per_value: float | None = None
+    max_success_rate: float | None = None
     window_ms: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -100,6 +105,12 @@ class Rule:
         settle(self, "action", self._member("action", Action, self.action))
         self._check_threshold()
         self._check_subject()
+        self._check_conditions()
+
+    @property
+    def is_conditional(self) -> bool:
+        """Does the number alone not open a threat?"""
+        return self.max_per_value is not None or self.max_success_rate is not None
 
     def _fail(self, what: str) -> InvalidRule:
         return InvalidRule(f"rule {self.name!r}: {what}")
@@ -180,7 +191,23 @@ class Rule:
             raise self._fail(
                 f"action 'lock' locks an account, but subject is {self.subject!r}; use 'refuse' or 'block'"
             )
-        if self.action is Action.REFUSE and self.subject == "user":
+        if self.action is Action.REFUSE and self.subject in ("user", "actor"):
             raise self._fail("action 'refuse' acts before anybody knows the user; use the subject 'account'")
         if self.action is Action.REFUSE and EventType.LOGIN_FAILED not in self.events:
             raise self._fail("action 'refuse' refuses logins, but events lacks 'login_failed'; use 'log' or 'block'")
+
+    def _check_conditions(self) -> None:
+        if self.max_per_value is not None:
+            self._check_number("max_per_value", self.max_per_value, 1, RECORD_CAP)
+            if self.distinct is None:
+                raise self._fail("max_per_value needs distinct: name the field whose values are counted")
+        if self.max_success_rate is not None:
+            self._check_number("max_success_rate", self.max_success_rate, 0, 1)
+            if EventType.LOGIN_FAILED not in self.events:
+                raise self._fail("max_success_rate compares with successful logins, but events lacks 'login_failed'")
+        if self.is_conditional and self.action is Action.REFUSE:
+            raise self._fail("action 'refuse' goes by the number alone; leave out max_per_value and max_success_rate")
+
+    def _check_number(self, name: str, value: object, least: float, most: float) -> None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+            raise self._fail(f"{name} is {value!r:.80}; give a number from {least:g} to {most:g}")

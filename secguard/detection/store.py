@@ -32,19 +32,25 @@ class Watch(NamedTuple):
     limiting: bool
 
 
+def streams_of(watch: Watch) -> tuple[bytes, ...]:
+    """The kinds of entries that a rule counts, one by one."""
+    return tuple(watch.streams[at : at + STREAM_SIZE] for at in range(0, len(watch.streams), STREAM_SIZE))
+
+
 class Panel:
     """The rules that one kind of subject is under, and the limits of its records.
 
     ``lease_ms``: how long a reservation may be in flight. ``cap``: entries kept of one stream.
     ``horizon_ms``: after how long an entry serves no rule any more. ``prepared``: what a store
-    keeps with it.
+    keeps with it. ``visible``: how many of the watches are rules; those behind them only count (all are, if not
+    said).
     """
 
     __slots__ = ("cap", "horizon_ms", "lease_ms", "limiting", "names", "prepared", "watches")
 
-    def __init__(self, watches: Sequence[Watch], *, lease_ms: int, cap: int) -> None:
+    def __init__(self, watches: Sequence[Watch], *, lease_ms: int, cap: int, visible: int | None = None) -> None:
         self.watches = tuple(watches)
-        self.names = tuple(watch.rule for watch in watches)
+        self.names = tuple(watch.rule for watch in watches)[:visible]
         self.limiting = any(watch.limiting for watch in watches)
         self.lease_ms = lease_ms
         self.cap = cap

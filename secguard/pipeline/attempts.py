@@ -18,6 +18,7 @@ from secguard.detection import Detector, Observation, Rule
 from secguard.detection.detector import Attempt, Findings, Pause, Procedure, Trip, Turn
 from secguard.detection.rule import SUBJECTS
 from secguard.detection.store import Op
+from secguard.events import EventType
 from secguard.failures import report_failure
 from secguard.formatters.text import clean_text
 from secguard.network import ClientAddress
@@ -38,7 +39,13 @@ class Pipeline:
         parts = {part for rule in self.detector.rules.values() for part in (rule.subject, rule.distinct) if part}
         self._wants_network = "network" in parts
         self._own = {name: function for name, function in get_settings().subjects.items() if name in parts}
-        self._wants_fields = bool(parts - _WHO - self._own.keys())
+        #: Events of which a rule counts more than who they concern.
+        self._with_fields = {
+            event
+            for rule in self.detector.rules.values()
+            if rule.distinct and rule.distinct not in _WHO
+            for event in rule.events
+        }
 
     # -- attempts ----------------------------------------------------------------------------------------
 
@@ -54,6 +61,7 @@ class Pipeline:
         account: str | None,
         user: str | None = None,
         fields: Mapping[str, Any] | None = None,
+        event_type: str = EventType.LOGIN_FAILED,
     ) -> Observation:
         """Whom an event concerns, as far as the rules want to know."""
         settings = get_settings()
@@ -68,7 +76,7 @@ class Pipeline:
             address.network if self._wants_network else "",
             account,
             user,
-            _counted_fields({**context.fields(), **(fields or {})}) if self._wants_fields else {},
+            _counted_fields({**context.fields(), **(fields or {})}) if event_type in self._with_fields else {},
             enforce=may_refuse and address.known,
             lockable=may_refuse,
             device=self._device(context, account),
@@ -122,7 +130,7 @@ class Pipeline:
             yield from self.detector.release(attempt)
         again = self.detector.attempt(who)
         attempt.observation, attempt.targets, attempt.findings = who, again.targets, again.findings
-        attempt.state, attempt.retry_after = again.state, again.retry_after
+        attempt.state, attempt.retry_after, attempt.asked = again.state, again.retry_after, again.asked
         if not self._is_locked(attempt):
             yield from self.detector.reserve(attempt)
 
@@ -174,7 +182,8 @@ class Pipeline:
         # Of the same request only his own: a batch of guesses at others must not end in one's own login.
         own = {*names, attempt.observation.account}
         earlier = [each for each in context.attempts if each.state == "failed" and each.observation.account in own]
-        ops = self.detector.pass_ops(attempt, earlier, link)
+        # The link comes last: its reply is looked for there.
+        ops = [*self.detector.success_ops(attempt.observation), *self.detector.pass_ops(attempt, earlier, link)]
         if context.collects:
             context.pending.append((get_store().send(ops), attempt))
         else:
@@ -188,8 +197,11 @@ class Pipeline:
             return Findings()
         attempt = self.detector.attempt(who._replace(account=names[0]))
         findings = self.run(self.detector.read(attempt))
+        ops = self.detector.success_ops(who)
         if any(findings.counts.values()):
-            get_store().execute(self.detector.pass_ops(attempt))
+            ops += self.detector.pass_ops(attempt)
+        if ops:
+            get_store().execute(ops)
         return findings
 
     def collect(self, context: RequestContext) -> None:
@@ -199,7 +211,7 @@ class Pipeline:
             replies = write.collect()
             if attempt.state != "failed":
                 self.detector.passed(attempt, replies)
-            elif any(reply.status or any(reply.threats) for reply in replies):
+            elif self.detector.is_remarkable(attempt, replies):
                 findings = self.run(self.detector.recorded(attempt, replies))
                 follow_up(findings.opened, context, context.address, attempt.alias)
                 keep_up(findings.continued, context, context.address)
@@ -229,6 +241,12 @@ class Pipeline:
             return Findings()
         attempt = Attempt(who, self.detector.targets(event_type, who))
         return self.run(self.detector.record(attempt))
+
+    def forgive(self, event_types: Iterable[str], who: Observation) -> None:
+        """Somebody got it right in the end: what he got wrong before, from the same address, is forgotten."""
+        ops = self.detector.forgive_ops(event_types, who)
+        if ops:
+            get_store().execute(ops)
 
     def findings(self, *, address: ClientAddress | None = None, account: str | None = None) -> Findings:
         """What the counters say of an address or an account now."""
@@ -289,8 +307,10 @@ def before_success(findings: Findings, rules: Mapping[str, Rule]) -> Findings:
     before = {(rules[name].subject, rules[name].events): count for name, count in counts.items()}
     for name, count in findings.counts.items():
         if name not in counts:
-            events = before.get((rules[name].subject, rules[name].events))
-            counts[name] = 0 if events == 0 else count - 1 if events is None else min(count, events)
+            subject, watched = rules[name].subject, rules[name].events
+            failures = before.get((subject, (EventType.LOGIN_FAILED.value,)))
+            most = failures if len(watched) == 1 else count  # events of other types bring values too
+            counts[name] = min(count, most) if failures and most is not None else max(0, count - 1)
     return Findings(counts, findings.open)
 
 

@@ -65,16 +65,20 @@ def is_exempt(context: RequestContext) -> bool:
 
 
 def follow_up(
-    threats: Iterable[Threat], context: RequestContext, address: ClientAddress, alias: str | None = None
+    threats: Iterable[Threat],
+    context: RequestContext,
+    address: ClientAddress,
+    alias: str | None = None,
+    **details: Any,
 ) -> None:
     """Make threats known, and block or lock where the rule and the policy say so.
 
-    ``alias``: what the log shows instead of the account's name.
+    ``alias``: what the log shows instead of the account's name. ``details``: what else the critical line shows.
     """
     for threat in threats:
         if alias and threat.rule.subject in ("account", "pair"):
             threat = replace(threat, subject=alias)
-        event = _threat_event(threat, context, address)
+        event = _threat_event(threat, context, address, details)
         emit.emit(event)
         emit.send(signals.threat_detected, threat=threat, event=event, request=context.request)
         decision = get_policy().decide(threat, address, exempt=is_exempt(context))
@@ -109,7 +113,7 @@ def _widen(threat: Threat, context: RequestContext, address: ClientAddress) -> N
         block(wider, context)
 
 
-def _threat_event(threat: Threat, context: RequestContext, address: ClientAddress) -> Event:
+def _threat_event(threat: Threat, context: RequestContext, address: ClientAddress, details: dict[str, Any]) -> Event:
     rule = threat.rule
     event = make_event(
         EventType.SUSPICIOUS_ACTIVITY,
@@ -123,6 +127,7 @@ def _threat_event(threat: Threat, context: RequestContext, address: ClientAddres
             "window_seconds": rule.window,
             "technique": rule.technique,
             "action": rule.action.value,
+            **details,
             **context.describe(address),
             "is_suspicious": True,
             "event_id": new_event_id(),

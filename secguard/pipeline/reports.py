@@ -53,10 +53,22 @@ def note_refused_attempt(context: RequestContext, attempt: Attempt) -> None:
     context.episode = _note(kind, subject, context, retry_after=attempt.retry_after)
 
 
+def note_rate_limited(context: RequestContext, subject: str, **details: Any) -> Episode:
+    """Somebody asked more often than a rate allows. ``details``: which one, and when there is room again."""
+    return _note("rate", subject, context, **details)
+
+
+def note_suspicious(context: RequestContext, subject: str, *, rules: list[str]) -> Episode:
+    """A request was refused because threats of these rules are open on who sent it."""
+    return _note("suspicious", subject, context, rules=rules)
+
+
 _REFUSALS = {
     "blocked": (EventType.REQUEST_BLOCKED, "Refused {count} of blocked address {subject}"),
     "attempt": (EventType.ATTEMPT_REFUSED, "Refused {count} over the limit from {subject}"),
     "locked": (EventType.ATTEMPT_REFUSED, "Refused {count} at a locked account from {subject}"),
+    "suspicious": (EventType.REQUEST_BLOCKED, "Refused {count} of suspicious {subject}"),
+    "rate": (EventType.RATE_LIMIT_EXCEEDED, "Too many requests: {count} over the rate from {subject}"),
     "unknown": (
         EventType.CLIENT_ADDRESS_UNKNOWN,
         "The client's address is unknown behind {subject}",

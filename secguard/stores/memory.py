@@ -34,6 +34,7 @@ from secguard.detection.store import (
     Panel,
     Reply,
     Watch,
+    streams_of,
 )
 
 _ENTRY_SIZE = STREAM_SIZE + VALUE_SIZE
@@ -88,18 +89,14 @@ def _pieces(payload: bytes) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def _streams(watch: Watch) -> list[bytes]:
-    return [watch.streams[at : at + STREAM_SIZE] for at in range(0, len(watch.streams), STREAM_SIZE)]
-
-
 def _value_for(watch: Watch, payload: bytes) -> bytes | None:
-    streams = _streams(watch)
+    streams = streams_of(watch)
     return next((value for stream, value in _pieces(payload) if stream in streams), None)
 
 
 def _last_seen(watch: Watch, entries: Iterable[Entry], now: int) -> list[int]:
     """When each counted event, or each distinct value, was last seen within the watch's window."""
-    streams = _streams(watch)
+    streams = streams_of(watch)
     inside = [entry for entry in entries if entry.stream in streams and entry.time > now - watch.window_ms]
     if not watch.distinct:
         return [entry.time for entry in inside]

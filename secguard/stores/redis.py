@@ -36,6 +36,7 @@ from secguard.detection.store import (
     Panel,
     Pending,
     Reply,
+    streams_of,
 )
 
 try:
@@ -83,7 +84,7 @@ def _pack_call(ops: Sequence[Op], moment: bytes, script: bytes) -> bytes:
     keys, arguments = [], []
     for code, key, panel, ids, payload in ops:
         prepared = panel.prepared or _prepare(panel)
-        if prepared.is_plain and len(payload) <= _PIECE:
+        if len(payload) <= _PIECE and payload[:STREAM_SIZE] not in prepared.sudden:
             code = prepared.short_codes.get(code, code)
         keys.append(b"$%d\r\n%b\r\n" % (len(key), key))
         arguments.append(
@@ -98,8 +99,8 @@ class _Prepared(NamedTuple):
     """What does not change for a panel."""
 
     packed: bytes
-    #: Each rule counts one kind of entry, and none trips at once: the script may take its short way.
-    is_plain: bool
+    #: Streams by which a rule trips at once. With any other one the script may take its short way.
+    sudden: frozenset[bytes]
     short_codes: dict[bytes, bytes]
     #: The replies to a first attempt, by its stream and whether it has a value.
     first: dict[tuple[bytes, bool], Reply]
@@ -115,9 +116,9 @@ def _prepare(panel: Panel) -> _Prepared:
         parts += (bytes((len(watch.streams) // STREAM_SIZE,)), watch.streams)
         parts += (bytes((watch.distinct + 2 * watch.limiting,)), _number(watch.window_ms), _number(watch.threshold))
         parts += (bytes((len(name),)), name)
-    is_plain = all(len(watch.streams) == STREAM_SIZE and watch.threshold > 1 for watch in watches)
+    sudden = frozenset(stream for watch in watches if watch.threshold == 1 for stream in streams_of(watch))
     codes = {RESERVE: b"r" if panel.limiting else b"s", FAIL: b"f", FORGET: b"x"}
-    prepared = _Prepared(_bulk(b"".join(parts)), is_plain, codes, {})
+    prepared = _Prepared(_bulk(b"".join(parts)), sudden, codes, {})
     panel.prepared = prepared
     return prepared
 
@@ -131,7 +132,7 @@ def _first(op: Op) -> Reply:
         stream, has_value = op.payload[:STREAM_SIZE], op.payload[STREAM_SIZE:] != NO_VALUE
     reply: Reply | None = replies.get((stream, has_value))
     if reply is None:
-        counts = (int(watch.streams == stream and (has_value or not watch.distinct)) for watch in watches)
+        counts = (int(stream in streams_of(watch) and (has_value or not watch.distinct)) for watch in watches)
         reply = replies[stream, has_value] = Reply(GRANTED, 0, tuple(counts), (CLOSED,) * len(watches))
     return reply
 
