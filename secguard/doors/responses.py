@@ -78,7 +78,8 @@ def _tell_of(context: RequestContext, response: HttpResponseBase) -> None:
         say(context, event_type, details)
     elif (status in _REFUSED or is_rate_limited(request)) and not context.denied:
         event_type, details = _refusal(context, response)
-        tell(event_type, request=request, **details)
+        # A permission class of REST framework's knows more than a response does.
+        tell(event_type, request=request, **{**details, **context.hints})
     elif status == 404:
         get_event_logger().count(EventType.NOT_FOUND, request=request)
     elif request is not None and status in _REDIRECTS and not context.denied and _is_denied_login(request, response):
