@@ -222,7 +222,7 @@ def _note(permission: Any, answer: Any, request: Any, view: Any, obj: Any) -> No
         if current() is None:
             denials.tell(EventType.PERMISSION_DENIED, request=request, user=_user_of(request), **hints)
         elif not context.denied:
-            context.hints = hints
+            context.hints = {**context.hints, **hints}  # in A | B the last one asked may not be asked about the object
     except Exception:
         report_failure("a permission's refusal could not be noted")
 
