@@ -204,6 +204,13 @@ def test_the_default_rules_are_as_documented() -> None:
         "distributed_attack": ("account", "address", 10, 1_800, "log"),
         "account_enumeration": ("address", "account", 20, 600, "block"),
         "account_failures": ("account", None, 20, 1_800, "log"),
+        "password_spraying": ("address", "account", 30, 7_200, "block"),
+        "credential_stuffing": ("network", "account", 50, 1_800, "log"),
+        "second_factor_guessing": ("actor", None, 5, 900, "block"),
+        "token_guessing": ("address", None, 20, 600, "block"),
+        "permission_probing": ("actor", None, 10, 300, "log"),
+        "object_probing": ("user", "object", 10, 600, "log"),
+        "success_after_attack": ("account", None, 1, 1_800, "log"),
     }
 
 
@@ -216,6 +223,7 @@ def test_the_rules_that_settings_ask_for_are_as_documented() -> None:
     assert found == {
         "device_failures": (("login_failed",), "device", 10, 1_800, "refuse"),
         "trap": (("trap_hit",), "address", 1, 900, "block"),
+        "forced_browsing": (("not_found",), "address", 30, 300, "block"),
     }
 
 

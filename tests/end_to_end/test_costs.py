@@ -137,12 +137,12 @@ class TestTheCosts:
             assert visitor.log_in("anna", RIGHT).status_code == 403
         assert (costs.trips, costs.queries) == (2, [])
 
-    def test_a_logout_and_a_denial_cost_no_trip(self, visitor: Visitor, measured: Measured) -> None:
+    def test_a_denial_costs_one_trip_and_a_logout_none(self, visitor: Visitor, measured: Measured) -> None:
         visitor.log_in()
         with measured() as costs:
             visitor.get("deny/")
             visitor.post("log_out/")
-        assert costs.trips == 0
+        assert costs.trips == 1
 
     def test_a_block_costs_one_row_and_at_most_four_queries(
         self, visitor: Visitor, measured: Measured, events: CapturedEvents
