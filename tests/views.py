@@ -22,11 +22,13 @@ from django.contrib.auth import (
     login,
     logout,
 )
-from django.core.exceptions import PermissionDenied
+from django.contrib.auth.decorators import login_required, permission_required
+from django.core.exceptions import PermissionDenied, SuspiciousFileOperation
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
 
 from secguard.backends import SecurityGuardBackend
+from secguard.decorators import logs_data_access, throttle
 from secguard.signals import permission_denied
 
 #: The requests that hang.
@@ -155,6 +157,38 @@ class sync_pages:  # noqa: N801 - a namespace
         raise PermissionDenied("not yours")
 
     @staticmethod
+    def forbid(request: HttpRequest) -> HttpResponse:
+        return HttpResponse("not yours", status=403)
+
+    @staticmethod
+    def suspect(request: HttpRequest) -> HttpResponse:
+        raise SuspiciousFileOperation("../../etc/passwd")
+
+    @staticmethod
+    @permission_required("auth.delete_user")
+    def for_the_permitted(request: HttpRequest) -> HttpResponse:
+        return HttpResponse("yours")
+
+    @staticmethod
+    @login_required
+    def for_users(request: HttpRequest) -> HttpResponse:
+        return HttpResponse("yours")
+
+    @staticmethod
+    def confirm(request: HttpRequest) -> HttpResponse:
+        return HttpResponseRedirect(f"/accounts/confirm/?next={request.get_full_path()}")
+
+    @staticmethod
+    @throttle("2/m")
+    def two_a_minute(request: HttpRequest) -> HttpResponse:
+        return HttpResponse("fine")
+
+    @staticmethod
+    @logs_data_access("payroll", action="export")
+    def payroll(request: HttpRequest) -> HttpResponse:
+        return HttpResponse("1,000", status=int(request.GET.get("status", 200)))
+
+    @staticmethod
     def deny_by_hand(request: HttpRequest) -> HttpResponse:
         permission_denied.send(None, request=request, user=request.user, reason="by hand", room="vault")
         return HttpResponse(status=403)
@@ -256,6 +290,38 @@ class async_pages:  # noqa: N801 - a namespace
     @staticmethod
     async def deny(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied("not yours")
+
+    @staticmethod
+    async def forbid(request: HttpRequest) -> HttpResponse:
+        return HttpResponse("not yours", status=403)
+
+    @staticmethod
+    async def suspect(request: HttpRequest) -> HttpResponse:
+        raise SuspiciousFileOperation("../../etc/passwd")
+
+    @staticmethod
+    @permission_required("auth.delete_user")
+    async def for_the_permitted(request: HttpRequest) -> HttpResponse:
+        return HttpResponse("yours")
+
+    @staticmethod
+    @login_required
+    async def for_users(request: HttpRequest) -> HttpResponse:
+        return HttpResponse("yours")
+
+    @staticmethod
+    async def confirm(request: HttpRequest) -> HttpResponse:
+        return HttpResponseRedirect(f"/accounts/confirm/?next={request.get_full_path()}")
+
+    @staticmethod
+    @throttle("2/m")
+    async def two_a_minute(request: HttpRequest) -> HttpResponse:
+        return HttpResponse("fine")
+
+    @staticmethod
+    @logs_data_access("payroll", action="export")
+    async def payroll(request: HttpRequest) -> HttpResponse:
+        return HttpResponse("1,000", status=int(request.GET.get("status", 200)))
 
     @staticmethod
     async def deny_by_hand(request: HttpRequest) -> HttpResponse:
