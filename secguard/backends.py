@@ -16,10 +16,12 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asgiref.sync import sync_to_async
+from django.conf import settings as django_settings
 from django.contrib.auth.backends import ModelBackend
 from django.core.exceptions import PermissionDenied
+from django.utils.module_loading import import_string
 
-from secguard.conf import get_settings
+from secguard.conf import get_settings, until_settings_change
 from secguard.context import RequestContext, context_for, renew_orphan
 from secguard.detection import normalize_identifier
 from secguard.detection.detector import Attempt, Procedure
@@ -103,6 +105,13 @@ class GuardedBackendMixin:
 
 class GuardedModelBackend(GuardedBackendMixin, ModelBackend):  # type: ignore[misc] # the mixin takes any credentials
     """Django's ModelBackend, guarded. Replacing ModelBackend ends the sessions that name it, once."""
+
+
+@until_settings_change
+def reserves_attempts() -> bool:
+    """Does any backend of the site reserve attempts?"""
+    guards = (SecurityGuardBackend, GuardedBackendMixin)
+    return any(issubclass(import_string(path), guards) for path in django_settings.AUTHENTICATION_BACKENDS)
 
 
 def _accepts(authenticate: Callable[..., Any], request: object, credentials: dict[str, Any]) -> bool:

@@ -107,6 +107,10 @@ def rewrite(response: Any, refusal: Refusal) -> bool:
         report_failure("a refusal could not be rendered by REST framework")
         response.data, response.status_code, response.exception = kept
         return False
+    for stale in ("Content-Encoding", "ETag"):  # of middleware that has seen the other body
+        response.headers.pop(stale, None)
+    if "Content-Length" in response:
+        response["Content-Length"] = str(len(response.content))
     if refusal.retry_after is not None:
         response["Retry-After"] = str(refusal.retry_after)
     response["Cache-Control"] = "no-store"
