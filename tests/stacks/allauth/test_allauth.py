@@ -21,7 +21,12 @@ from tests.stacks.browser import Answer, Browser
 from tests.stacks.conftest import ADDRESS, RIGHT, WRONG, Browse
 
 pytestmark = pytest.mark.usefixtures("anna")
-GENEROUS = {"login_failed": "1000/m/ip,1000/m/key", "reset_password": "1000/m/ip", "signup": "1000/m/ip"}
+GENEROUS = {
+    "login_failed": "1000/m/ip,1000/m/key",
+    "reset_password": "1000/m/ip",
+    "signup": "1000/m/ip",
+    "reauthenticate": "1000/m/user",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -85,9 +90,9 @@ class TestALogin:
     def test_by_code_is_one_success(self, browse: Browse, events: CapturedEvents) -> None:
         anna = browse()
         submit(anna, "/accounts/login/code/", email="anna@example.com")
-        code = re.search(r"^([A-Z0-9]{3}-?[A-Z0-9]{3})$", str(mail.outbox[-1].body), re.MULTILINE)
+        code = re.search(r"^([A-Z0-9]{4}-[A-Z0-9]{4})$", str(mail.outbox[-1].body), re.MULTILINE)
         assert code is not None
-        assert submit(anna, "/accounts/login/code/confirm/", code="AAA-AAA").status == 200
+        assert submit(anna, "/accounts/login/code/confirm/", code="AAAA-AAAA").status == 200
         assert submit(anna, "/accounts/login/code/confirm/", code=code[1]).status == 302
         assert events.types == ["code_rejected", "login_success"]
         assert (events[0].context["purpose"], events[0].context["username"]) == ("login", "anna")
@@ -234,6 +239,7 @@ class TestASecondFactor:
     def test_is_enabled_and_disabled_once(self, browse: Browse, anna: User, events: CapturedEvents) -> None:
         visitor = browse()
         log_in(visitor)
+        submit(visitor, "/accounts/reauthenticate/", password=RIGHT)
         del events[:]
         page = visitor.get("/accounts/2fa/totp/activate/")
         secret = re.search(r'value="([A-Z2-7]{32})"', page.text)
@@ -252,6 +258,7 @@ class TestASecondFactor:
         visitor = browse()
         log_in(visitor)
         submit(visitor, "/accounts/2fa/authenticate/", code=code_of(secret))
+        submit(visitor, "/accounts/reauthenticate/", password=RIGHT)
         del events[:]
         submit(visitor, "/accounts/2fa/recovery-codes/generate/")
         assert events.types == ["2fa_reset"]
