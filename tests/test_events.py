@@ -16,7 +16,13 @@ from secguard.logging import SecurityEvent
 OWASP_TERMS = {
     *("authn_login_success", "authn_login_fail", "authn_login_fail_max", "authn_login_lock", "authn_password_change"),
     *("authz_fail", "authz_admin", "user_updated", "sensitive_read", "session_expired", "malicious_extraneous"),
-    *("sys_monitor_disabled", "sys_monitor_enabled", "malicious_attack_tool", "sensitive_delete", "input_validation_fail"),
+    *(
+        "sys_monitor_disabled",
+        "sys_monitor_enabled",
+        "malicious_attack_tool",
+        "sensitive_delete",
+        "input_validation_fail",
+    ),
     *("user_created", "user_archived", "user_deleted", "privilege_permissions_changed", "malicious_cors"),
     *("session_renewed", "session_use_after_expire", "authn_token_reuse", "excess_rate_limit_exceeded"),
     *("malicious_excess_404", "authn_login_successafterfail"),

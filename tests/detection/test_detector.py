@@ -72,7 +72,6 @@ class Site:
         found: Findings = self.run(self.detector.read(who))
         return found.counts
 
-
     def login_counts(self, **who: str) -> dict[str, int]:
         return logins(self.counts(**who))
 

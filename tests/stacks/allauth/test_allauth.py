@@ -198,9 +198,7 @@ def code_of(secret: str) -> str:
 
 @pytest.mark.usefixtures("generous")
 class TestASecondFactor:
-    def test_that_is_right_completes_the_login(
-        self, browse: Browse, secret: str, events: CapturedEvents
-    ) -> None:
+    def test_that_is_right_completes_the_login(self, browse: Browse, secret: str, events: CapturedEvents) -> None:
         anna = browse()
         log_in(anna)
         assert events.types == []

@@ -95,7 +95,12 @@ def test_a_reset_password_is_one_change(browse: Browse, events: CapturedEvents) 
     browse().send_json("/auth/password/reset/", {"email": "anna@example.com"})
     found = re.search(r"/reset/([^/]+)/([^/]+)/", str(mail.outbox[-1].body))
     assert found is not None
-    data = {"uid": found[1], "token": found[2], "new_password1": "a new passphrase", "new_password2": "a new passphrase"}
+    data = {
+        "uid": found[1],
+        "token": found[2],
+        "new_password1": "a new passphrase",
+        "new_password2": "a new passphrase",
+    }
     assert browse().send_json("/auth/password/reset/confirm/", data).status == 200
     assert events.types == ["password_reset_requested", "password_changed"]
     assert events[-1].context["reason"] == "password_reset"

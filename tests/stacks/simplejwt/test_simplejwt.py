@@ -124,9 +124,7 @@ class TestATokenInTheHeader:
         assert events.types == ["token_expired"]
 
     @pytest.mark.parametrize("algorithm", ["HS256", "HS512", "none"])
-    def test_that_is_signed_by_others_is_forged(
-        self, browse: Browse, events: CapturedEvents, algorithm: str
-    ) -> None:
+    def test_that_is_signed_by_others_is_forged(self, browse: Browse, events: CapturedEvents, algorithm: str) -> None:
         key = None if algorithm == "none" else "some other key" * 6
         claims = {"token_type": "access", "user_id": "1", "exp": 4_000_000_000, "jti": "1"}
         answer = page(browse(), jwt.encode(claims, key, algorithm))
