@@ -71,5 +71,6 @@ def _on_used(sender: object, request: Any = None, user: Any = None, authenticato
 
 @harmless
 def _on_failed(sender: object, request: Any = None, user: Any = None, authenticator: Any = None, **kwargs: Any) -> None:
-    details = {"factor": str(authenticator.type), "reauthentication": bool(kwargs.get("reauthentication"))}
+    again = bool(kwargs.get("reauthentication"))
+    details: dict[str, Any] = {"factor": str(authenticator.type), "reauthentication": again}
     get_event_logger().log(EventType.TWO_FACTOR_FAILED, request=request, **details, **names_of(user))
