@@ -575,6 +575,11 @@ class Detector:
         ]
         return Attempt(who, found)
 
+    def place_of_count(self, kind: str, rule: str) -> int:
+        """Where in a reply's counts, and in a panel's watches, the number stands that a rule is about."""
+        found = next((each.values for each in self._conditions.get(kind, ()) if each.rule.name == rule), None)
+        return self._panels[kind, False].names.index(rule) if found is None else found
+
     def reset_record(self, key: bytes) -> Procedure[None]:
         """Drop one record, known by its key alone."""
         yield Trip([Op(RESET, key, Panel((), lease_ms=self._lease_ms, cap=self._cap))])

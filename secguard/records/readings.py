@@ -72,13 +72,17 @@ def read(who: Observation) -> list[Reading]:
     pipeline, store = get_event_logger().pipeline, get_store()
     rules, attempt = pipeline.detector.rules, pipeline.detector.records_of(who)
     findings = pipeline.run(pipeline.detector.read(attempt))  # its targets are those that links lead to, from here on
-    places = [(target, watch) for target in attempt.targets for watch in target.panel.watches]
+    places = [
+        (target, target.panel.watches[pipeline.detector.place_of_count(target.kind, name)]._replace(rule=name))
+        for target in attempt.targets
+        for name in target.panel.names
+    ]
     ends: dict[tuple[str, int], float] = {}
     if store.exact and not store.degraded:
         wanted = [
             _Fading(target, watch, below)
             for target, watch in places
-            for below in {1, watch.threshold}
+            for below in {1, rules[watch.rule].threshold}
             if findings.counts.get(watch.rule, 0) >= below
         ]
         _find_ends(store, wanted)
@@ -190,7 +194,7 @@ def _still_open(detector: Detector, rows: list[Block | AccountLock]) -> Iterable
                 row.rule,
                 kind,
                 row.network if isinstance(row, Block) else row.account or row.digest,
-                reply.counts[at],
+                reply.counts[detector.place_of_count(kind, row.rule)],
                 detector.rules[row.rule].threshold,
                 row.created_at,
                 str(row.reference),

@@ -55,7 +55,8 @@ def _try(rule: Rule, detector: Detector, store: Store) -> int | None:
             keys.update(target.key for attempt in attempts for target in attempt.targets)
             replies = iter(store.execute([op for attempt in attempts for op in detector.fail_ops(attempt)]))
             for number, attempt in zip(numbers, attempts, strict=True):
-                findings = detector.findings(attempt.targets, [next(replies) for _ in attempt.targets])
+                own = [next(replies) for _ in attempt.targets]
+                findings = run(detector.recorded(attempt, own), store.execute)
                 if any(threat.rule.name == rule.name for threat in findings.opened):
                     return number
         return None

@@ -11,7 +11,7 @@ from django.core.management import CommandError
 from django.test import Client, override_settings
 
 from secguard import records
-from secguard.detection import Observation
+from secguard.detection import DEFAULT_RULES, Observation
 from secguard.logging import security_event_logger
 from secguard.models import Block, FailureCount
 from secguard.pipeline import get_store
@@ -36,6 +36,9 @@ from tests.command.running import (
 )
 
 pytestmark = pytest.mark.django_db
+
+OVER_ADDRESSES = {rule.name for rule in DEFAULT_RULES if rule.subject in ("address", "network", "actor")}
+BLOCKING = ("brute_force", "account_enumeration", "password_spraying", "token_guessing")
 
 
 def explained(*arguments: str) -> dict[str, Any]:
@@ -63,7 +66,7 @@ def clock() -> ManualClock:
 def test_every_counter_is_shown_with_its_threshold_and_window() -> None:
     fail(3)
     rows = {row["rule"]: row for row in rows_of(secguard("explain", HOST), "rule")}
-    assert set(rows) == {"brute_force", "account_enumeration"}
+    assert set(rows) == OVER_ADDRESSES
     assert rows["brute_force"] == {
         "rule": "brute_force",
         "over": "address",
@@ -190,7 +193,7 @@ def test_a_block_by_a_rule_is_told_with_its_end() -> None:
     assert facts["a request"] == f"refused: blocked by rule brute_force, for another 15m ({block.reference})"
     assert facts["a login"] == "the same"
     assert facts["offences"] == "1 remembered"
-    assert facts["next block"] == "brute_force 1h, account_enumeration 1h"
+    assert facts["next block"] == ", ".join(f"{rule} 1h" for rule in BLOCKING)
 
 
 def test_an_offence_that_goes_on_counts_for_the_next_block_once() -> None:
@@ -198,7 +201,7 @@ def test_an_offence_that_goes_on_counts_for_the_next_block_once() -> None:
     for _ in range(3):  # several workers answered one attack
         block_row(HOST, rule="brute_force", created_at=ago(minutes=1), expires_at=ago(minutes=-59))
     facts = facts_of(secguard("explain", HOST))
-    assert (facts["offences"], facts["next block"]) == ("2 remembered", "brute_force 1d, account_enumeration 1d")
+    assert (facts["offences"], facts["next block"]) == ("2 remembered", ", ".join(f"{rule} 1d" for rule in BLOCKING))
 
 
 def test_of_several_blocks_the_longest_is_told() -> None:
@@ -355,7 +358,7 @@ def test_an_account_is_explained_by_any_spelling() -> None:
     written = secguard("explain", " Anna@Example.com ")
     assert facts_of(written) == {"account": ANNA, "a login": "its password is checked: no limit is reached"}
     rows = {row["rule"]: row["count"] for row in rows_of(written, "rule")}
-    assert rows == {"distributed_attack": "1", "account_failures": "3"}
+    assert rows == {"distributed_attack": "1", "account_failures": "3", "success_after_attack": "0"}
 
 
 def test_the_locks_of_an_account_are_told() -> None:
@@ -405,9 +408,13 @@ def test_what_an_address_and_an_account_have_together_is_told_too() -> None:
         fail(2)
         fail(1, HOST, "ben")
         address, account = as_json("explain", HOST, "--account", ANNA)["explanations"]
-        assert {each["rule"] for each in address["counters"]} == {"brute_force", "account_enumeration"}
+        assert {each["rule"] for each in address["counters"]} == OVER_ADDRESSES
         counts = {each["rule"]: each["count"] for each in account["counters"]}
-    assert counts == {"pairs": 2, "distributed_attack": 1, "account_failures": 2}
+    assert {name: count for name, count in counts.items() if count} == {
+        "pairs": 2,
+        "distributed_attack": 1,
+        "account_failures": 2,
+    }
 
 
 @override_settings(
@@ -418,7 +425,8 @@ def test_the_user_behind_an_account_is_counted_too() -> None:
     security_event_logger.log_permission_denied(user_id=user.pk)
     assert counter("denied", "anna")["count"] == 1
     assert counter("denied", ANNA)["count"] == 1
-    assert [each["rule"] for each in explained("nobody")["counters"]] == ["distributed_attack", "account_failures"]
+    rules = ["distributed_attack", "account_failures", "success_after_attack"]
+    assert [each["rule"] for each in explained("nobody")["counters"]] == rules
 
 
 def test_an_account_may_look_like_an_address() -> None:

@@ -53,7 +53,7 @@ def test_status_says_how_the_guard_is_doing() -> None:
         "within": "15m",
         "action": "block",
     }
-    assert rules["account_enumeration"]["counts"] == "distinct account of login_failed"
+    assert rules["account_enumeration"]["counts"] == "distinct account of login_failed, password_reset_requested, signup_rejected"
 
 
 def test_status_can_be_read_by_programs() -> None:
@@ -100,7 +100,8 @@ def test_what_has_ended_or_is_older_than_an_hour_is_not_counted() -> None:
 @override_settings(SECGUARD={"RULES": {"brute_force": {"threshold": 9}, "account_failures": None}})
 def test_status_shows_the_rules_in_force() -> None:
     rules = {row["rule"]: row["threshold"] for row in rows_of(secguard("status"), "rule")}
-    assert rules == {"brute_force": "9", "distributed_attack": "10", "account_enumeration": "20"}
+    assert {"brute_force": "9", "distributed_attack": "10", "account_enumeration": "20"}.items() <= rules.items()
+    assert "account_failures" not in rules
 
 
 @override_settings(SECGUARD={"PRESET": "strict", "NETWORK_THRESHOLD": 5, "LOCK_DURATION": 60})
