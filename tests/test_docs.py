@@ -44,7 +44,14 @@ PROSE = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 #: Keys of the examples' environment.
 ENVIRONMENT = {"SECGUARD_HMAC_KEY": "0123456789abcdef"}
 #: What the table of rules calls the events.
-COUNTED: dict[object, str] = {("login_failed",): "failures", ("trap_hit",): "trap hits"}
+COUNTED: dict[object, str] = {
+    ("login_failed",): "failures",
+    ("trap_hit",): "trap hits",
+    ("permission_denied",): "denials",
+    ("token_forged",): "forged tokens",
+    ("2fa_failed", "code_rejected"): "wrong second factors and codes",
+    ("success_after_attack",): "successes under attack",
+}
 
 
 class Block(NamedTuple):
