@@ -244,12 +244,19 @@ class Detector:
             for limiting in (False, True):
                 watches = [self._watch(rule, mine, limiting) for rule in mine]
                 watches += self._companions(kind, mine, watches)
-                self._panels[kind, limiting] = Panel(watches, lease_ms=self._lease_ms, cap=self._cap, visible=len(mine))
+                cap = self._cap_of(mine)
+                self._panels[kind, limiting] = Panel(watches, lease_ms=self._lease_ms, cap=cap, visible=len(mine))
             panels = self._panels[kind, False], self._panels[kind, True]
             silent = kind in _SILENT and not panels[1].limiting
             for event_type in dict.fromkeys(event for rule in mine for event in rule.events):
                 streams = tuple((self._stream(event_type, part), part) for part in _parts(mine, event_type, kind))
                 self._feeds.setdefault(event_type, []).append(_Feed(kind, streams, panels, silent))
+
+    def _cap_of(self, rules: list[Rule]) -> int:
+        """Entries kept of one stream. Where every rule weighs several numbers, the latest few tell as much, and a
+        network's record would hold the failures of thousands: each one more would cost the store a look at all."""
+        few = 4 * max(rule.threshold for rule in rules)
+        return min(few, self._cap) if all(rule.is_conditional for rule in rules) else self._cap
 
     def _companions(self, kind: str, mine: list[Rule], watches: list[Watch]) -> list[Watch]:
         """Watches that only count, for the rules whose threats depend on more than one number."""

@@ -274,3 +274,42 @@ def test_a_rule_replaces_and_takes_the_name_it_is_given_under() -> None:
 def test_a_bad_override_is_refused_by_name(overrides: dict[Any, Any], message: str) -> None:
     with pytest.raises(InvalidRule, match=message):
         with_overrides(overrides)
+
+
+# -- conditions ------------------------------------------------------------------------------------------
+
+
+def conditional(**changes: Any) -> Rule:
+    fields = {"events": "login_failed", "subject": "network", "distinct": "account", "threshold": 5, "window": 60}
+    return Rule(**{"name": "stuffing", **fields, **changes})
+
+
+def test_a_rule_may_weigh_events_by_values_and_failures_by_successes() -> None:
+    rule = conditional(max_per_value=1.5, max_success_rate=0.1)
+    assert rule.is_conditional
+    assert not conditional().is_conditional
+
+
+@pytest.mark.parametrize("value", [0, 0.9, -1, True, "2", float("nan"), float("inf"), 1_001])
+def test_a_wrong_number_of_events_by_value_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidRule, match=r"rule 'stuffing': max_per_value"):
+        conditional(max_per_value=value)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, True, "0.1", float("nan"), float("inf")])
+def test_a_wrong_rate_of_successes_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidRule, match=r"rule 'stuffing': max_success_rate"):
+        conditional(max_success_rate=value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"max_per_value": 2, "distinct": None}, "needs distinct"),
+        ({"max_success_rate": 0.1, "events": "permission_denied"}, "events lacks 'login_failed'"),
+        ({"max_per_value": 2, "action": "refuse"}, "goes by the number alone"),
+    ],
+)
+def test_a_condition_that_contradicts_the_rule_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidRule, match=said):
+        conditional(**changes)
