@@ -21,7 +21,7 @@ from django.contrib.auth.backends import ModelBackend
 from django.core.exceptions import PermissionDenied
 from django.utils.module_loading import import_string
 
-from secguard.conf import get_settings, until_settings_change
+from secguard.conf import get_settings
 from secguard.context import RequestContext, context_for, renew_orphan
 from secguard.detection import normalize_identifier
 from secguard.detection.detector import Attempt, Procedure
@@ -107,7 +107,6 @@ class GuardedModelBackend(GuardedBackendMixin, ModelBackend):  # type: ignore[mi
     """Django's ModelBackend, guarded. Replacing ModelBackend ends the sessions that name it, once."""
 
 
-@until_settings_change
 def reserves_attempts() -> bool:
     """Does any backend of the site reserve attempts?"""
     guards = (SecurityGuardBackend, GuardedBackendMixin)

@@ -591,7 +591,7 @@ def reset() -> None:
 
 
 def _on_setting_changed(*, setting: str, **kwargs: object) -> None:
-    if setting in ("SECGUARD", "CACHES", "SECRET_KEY", "AUTH_USER_MODEL", "AUTHENTICATION_BACKENDS"):
+    if setting in ("SECGUARD", "CACHES", "SECRET_KEY", "AUTH_USER_MODEL"):
         reset()
 
 
