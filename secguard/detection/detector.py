@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import time
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -222,7 +223,15 @@ class Detector:
     Raises InvalidRule if two event types would be mixed up in a record.
     """
 
-    def __init__(self, rules: Iterable[Rule], *, key: bytes, lease: float = LEASE, cap: int = RECORD_CAP) -> None:
+    def __init__(
+        self,
+        rules: Iterable[Rule],
+        *,
+        key: bytes,
+        lease: float = LEASE,
+        cap: int = RECORD_CAP,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.rules: dict[str, Rule] = {rule.name: rule for rule in rules}
         self.digest = keyed_digest(key)
         self._lease_ms, self._cap = int(lease * 1000), cap
@@ -233,6 +242,9 @@ class Detector:
         self._panels: dict[tuple[str, bool], Panel] = {}
         self._conditions: dict[str, list[_Condition]] = {}
         self._success_streams: dict[str, bytes] = {}
+        #: When a threat with conditions was last confirmed in the store, by record and rule.
+        self._confirmed: dict[tuple[bytes, str], float] = {}
+        self._clock = clock
         self._compile()
 
     # -- compiling -------------------------------------------------------------------------------
@@ -255,7 +267,7 @@ class Detector:
     def _cap_of(self, rules: list[Rule]) -> int:
         """Entries kept of one stream. Where every rule weighs several numbers, the latest few tell as much, and a
         network's record would hold the failures of thousands: each one more would cost the store a look at all."""
-        few = 4 * max(rule.threshold for rule in rules)
+        few = 3 * max(rule.threshold for rule in rules)
         return min(few, self._cap) if all(rule.is_conditional for rule in rules) else self._cap
 
     def _companions(self, kind: str, mine: list[Rule], watches: list[Watch]) -> list[Watch]:
@@ -472,14 +484,23 @@ class Detector:
     def _open_if_it_holds(
         self, condition: _Condition, target: Target, reply: Reply, found: Findings
     ) -> Procedure[None]:
-        """A further look at the record, and an entry that opens the threat or keeps it open."""
+        """A further look at the record, and an entry that opens the threat or keeps it open.
+
+        While it is open one in a tenth of the window is enough: an attack must not cost two more trips a guess.
+        """
         rule, counts = condition.rule, reply.counts
+        confirmed, now = self._confirmed.get((target.key, rule.name)), self._clock()
+        is_open = bool(reply.threats and reply.threats[condition.threat])
+        if is_open and confirmed is not None and now - confirmed < rule.window_ms / 10_000:
+            found.continued.append(Threat(rule, target.subject, counts[condition.values], target.key))
+            return
         if condition.successes is not None:
             (reply,) = yield Trip([Op(READ, target.key, target.panel)])
             counts = reply.counts or counts
         if not condition.holds(counts):
             return
         (reply,) = yield Trip([Op(FAIL, target.key, target.panel, os.urandom(ID_SIZE), condition.trigger + NO_VALUE)])
+        _remember(self._confirmed, (target.key, rule.name), now)
         threat = Threat(rule, target.subject, counts[condition.values], target.key)
         found.open.add(rule.name)
         if reply.threats and reply.threats[condition.threat] == OPENED:
@@ -503,7 +524,11 @@ class Detector:
         """
         ops: list[Op] = []
         account = attempt.observation.account
+        was_asked = bool(attempt.findings.counts)
+        failed_before = any(count > 1 for count in attempt.findings.counts.values())
         for target in attempt.targets:
+            if target.silent and was_asked and not failed_before:
+                continue  # nothing was reserved there, and there is nothing to forgive
             # Without an account there is nothing of one's own to forgive, only the slot to free.
             forgiven = target.forgiven if account else b""
             ops.append(Op(FORGET, target.key, target.panel, attempt.id, forgiven))
@@ -672,7 +697,7 @@ def _op(code: bytes, target: Target, ids: bytes) -> Op:
     return Op(code, target.key, target.panel, ids, target.entries)
 
 
-def _remember(cache: dict[Any, bytes], key: Any, value: bytes) -> None:
+def _remember(cache: dict[Any, T], key: Any, value: T) -> None:
     """A cache that is emptied when it is full: bounded, and without the price of an order."""
     if len(cache) >= _MAX_CACHED:
         cache.clear()

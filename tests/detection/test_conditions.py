@@ -112,7 +112,7 @@ class TestConditions:
     def test_counts_end_with_the_number_of_entries_that_are_kept(self, site: Site) -> None:
         for number in range(30):
             site.fail(f"user{number}")
-        assert site.fail("user30").counts["stuffing"] == 20 or isinstance(site.store, CacheStore)
+        assert site.fail("user30").counts["stuffing"] == 15 or isinstance(site.store, CacheStore)
 
 
 def opened_by(site: Site, failures: int) -> list[str]:
