@@ -7,6 +7,7 @@ secguard.E003   the store cannot be had: no such cache, a DummyCache, no redis-p
 secguard.E004   SECGUARD["BLOCKED_RESPONSE"] cannot be imported
 secguard.E005   the middleware comes after the session's or the authentication's
 secguard.E006   the tables are missing (only when databases are checked)
+secguard.E007   SECGUARD["DRF_EXCEPTION_HANDLER"] cannot be imported
 secguard.W001   the cache is this process's own
 secguard.W002   the middleware is missing
 secguard.W003   the middleware is there twice
@@ -122,6 +123,19 @@ def check_blocked_response(**kwargs: Any) -> Messages:
     ]
 
 
+def check_drf_exception_handler(**kwargs: Any) -> Messages:
+    settings = _settings()
+    given = settings.drf_exception_handler if settings else None
+    if not isinstance(given, str):
+        return []
+    try:
+        import_string(given)
+    except ImportError as error:
+        hint = "Fix the path. Until then REST framework's own handler answers."
+        return [checks.Error(f"SECGUARD['DRF_EXCEPTION_HANDLER']: {error}.", hint=hint, id="secguard.E007")]
+    return []
+
+
 def _subclasses_at(paths: Iterable[str], name: str) -> list[int]:
     """Where in a list of dotted paths a class, or one made from it, stands."""
     wanted = import_string(name)
@@ -214,6 +228,7 @@ _CHECKS = (
     check_logger_class,
     check_store,
     check_blocked_response,
+    check_drf_exception_handler,
     check_middleware,
     check_backends,
     check_unlock_page,

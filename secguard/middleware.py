@@ -79,7 +79,6 @@ class SecurityGuardMiddleware:
                 context.finished = True
             if responses.tells_something(context, response):
                 responses.tell_of(context, response)
-                _save_rows(context)
         finally:
             unbind(token)
         return _answer(context, response)
@@ -109,7 +108,6 @@ class SecurityGuardMiddleware:
                     await _afinish(context)
             if responses.tells_something(context, response):
                 await sync_to_async(responses.tell_of)(context, response)
-                await sync_to_async(_save_rows)(context)
         finally:
             unbind(token)
         return _answer(context, response)
@@ -215,15 +213,6 @@ def _finish(context: RequestContext) -> None:
             save(context.rows)
     except Exception:
         report_failure("what a request left open could not be settled")
-
-
-def _save_rows(context: RequestContext) -> None:
-    """What the response's own events led to. What they decide outlives the request all the same."""
-    if context.rows:
-        try:
-            save(context.rows)
-        except Exception:
-            report_failure("what a refusal led to could not be saved")
 
 
 async def _afinish(context: RequestContext) -> None:

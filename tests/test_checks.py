@@ -297,6 +297,23 @@ def test_an_answer_that_can_be_called_is_no_error(given: object) -> None:
         assert warned() == set()
 
 
+# -- E007: REST framework's handler ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["no_such_module.handler", f"{__name__}.no_such_handler"])
+def test_a_handler_that_cannot_be_imported_is_an_error(path: str) -> None:
+    with override_settings(SECGUARD={"DRF_EXCEPTION_HANDLER": path}):
+        error = found()["secguard.E007"]
+    assert "DRF_EXCEPTION_HANDLER" in error.msg
+    assert error.hint
+
+
+@pytest.mark.parametrize("given", [f"{__name__}.OurFactory", OurFactory, None])
+def test_a_handler_that_can_be_imported_is_no_error(given: object) -> None:
+    with override_settings(SECGUARD={"DRF_EXCEPTION_HANDLER": given}):
+        assert warned() == set()
+
+
 # -- E005, W002 and W003: the middleware ---------------------------------------------------------------------------
 
 

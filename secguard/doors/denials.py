@@ -17,7 +17,7 @@ from secguard.logging import get_event_logger, names_of
 from secguard.pipeline import note_rate_limited
 
 
-def tell(event_type: str, *, request: Any = None, user: Any = None, **details: Any) -> None:
+def tell(event_type: str, /, *, request: Any = None, user: Any = None, **details: Any) -> None:
     """Log a refusal, unless one of this request has been told already. Never raises."""
     try:
         context = context_for(request)
@@ -41,6 +41,7 @@ def say(context: RequestContext, event_type: str, details: Mapping[str, Any]) ->
     if event_type == EventType.RATE_LIMIT_EXCEEDED:
         _say_rate_limited(context, dict(details))
     else:
+        details = {name: value for name, value in details.items() if name != "event_type"}
         get_event_logger().log(event_type, request=context.request, **details)
 
 

@@ -49,10 +49,11 @@ def observe(
 
 
 def _call(observer: Callable[..., Any] | None, *args: Any, **kwargs: Any) -> None:
-    if observer is None or get_settings().mode == "off":
+    if observer is None:
         return
     try:
-        observer(*args, **kwargs)
+        if get_settings().mode != "off":
+            observer(*args, **kwargs)
     except Exception:
         report_failure("the observer %s failed", getattr(observer, "__name__", observer))
 

@@ -45,7 +45,15 @@ def _counts_missing_pages() -> bool:
 
 
 def tells_something(context: RequestContext, response: HttpResponseBase) -> bool:
-    """Is there anything to tell of this response? No I/O."""
+    """Is there anything to tell of this response? No I/O. Never raises."""
+    try:
+        return _tells_something(context, response)
+    except Exception:
+        report_failure("a response could not be looked at")
+        return False
+
+
+def _tells_something(context: RequestContext, response: HttpResponseBase) -> bool:
     status = response.status_code
     if context.deferred is not None:
         return True
@@ -144,7 +152,7 @@ def event_of_code(context: RequestContext, code: str, text: str, status: int) ->
         if found is not None:
             return found
     presented = context.request is not None and "HTTP_AUTHORIZATION" in context.request.META
-    if code in _TOKEN_CODES or (status == 401 and presented):
+    if code in (*_TOKEN_CODES, *_REVOKED) or (status == 401 and presented):
         return token_event(code, text)
     return EventType.PERMISSION_DENIED if status == 403 else EventType.AUTHENTICATION_REQUIRED
 
@@ -174,7 +182,7 @@ def _is_denied_login(request: HttpRequest, response: HttpResponseBase) -> bool:
     if "=" not in location:
         return False
     user = known_user(request)
-    if user is None or not _is_verified(user):
+    if user is None or getattr(user, "otp_device", user) is None:  # a second factor is asked for, not a permission
         return False
     target = urlsplit(location)
     if target.path == request.path:
@@ -199,12 +207,6 @@ def _login_pages(request: HttpRequest) -> set[str]:
     return found
 
 
-def _is_verified(user: Any) -> bool:
-    """Where a second factor is asked for, a redirect asks for it."""
-    verified = getattr(user, "is_verified", None)
-    return not callable(verified) or bool(verified())
-
-
 # -- probes ------------------------------------------------------------------------------------------------
 
 
@@ -218,7 +220,7 @@ def _probe_of(request: HttpRequest) -> EventType | None:
 def _tell_of_probe(context: RequestContext, request: HttpRequest, response: HttpResponseBase) -> None:
     """A password reset for somebody, or a sign-up that came to nothing: both may ask who has an account here."""
     event_type = _probe_of(request)
-    if event_type is None or response.status_code >= 500:
+    if event_type is None or response.status_code in _REFUSED or response.status_code >= 500:
         return
     if event_type == EventType.SIGNUP_REJECTED and "user_created" in context.notes:
         return

@@ -96,7 +96,8 @@ class Throttle:
         """Whom it counts; empty for nobody: an unknown address, or somebody whom nothing may refuse."""
         if callable(self.key):
             found = self.key(request)
-            return f"own {found}" if found is not None else ""
+            # Whoever has no value (an empty header, a missing name) shares no limit with all the others.
+            return "" if found in (None, "") else f"own {found}"
         user = known_user(context.request) or getattr(request, "user", None) if self.key == "user" else None
         if user is not None and user.is_authenticated:
             return f"user {user.pk}"
@@ -109,7 +110,7 @@ class Throttle:
         if not get_event_logger().pipeline.observe(context, context.address, None).lockable and get_settings().enforces:
             return None  # allowed, allowlisted, a trusted proxy, or exempt
         retry_after = max(1, ceil(reply.retry_after_ms / 1_000))
-        context.denied = True
+        context.denied = context.denied or get_settings().enforces
         episode = note_rate_limited(
             context,
             context.address.subject or "unknown",

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import wraps
+from inspect import getattr_static
 from types import TracebackType
 from typing import Any
 
@@ -56,7 +57,12 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
 @until_settings_change
 def _wrapped_handler() -> Handler:
     given = get_settings().drf_exception_handler
-    found: Handler = import_string(given) if isinstance(given, str) else given or rest_framework_handler
+    try:
+        found: Handler = import_string(given) if isinstance(given, str) else given or rest_framework_handler
+    except ImportError:
+        # The system checks name it. To raise here would turn every refusal into a 500.
+        report_failure("SECGUARD['DRF_EXCEPTION_HANDLER'] cannot be imported; REST framework's own answers")
+        return rest_framework_handler
     return rest_framework_handler if found is exception_handler else found
 
 
@@ -258,6 +264,8 @@ class IsNotSuspicious(BasePermission):  # type: ignore[misc] # without types
     accounts = False
 
     def has_permission(self, request: Request, view: Any) -> bool:
+        if _is_only_asking(request, view):
+            return True
         try:
             refused = self._refused(request)
         except Exception:
@@ -330,5 +338,6 @@ class SecurityThrottle(BaseThrottle):  # type: ignore[misc] # without types
         rate = self.rate or api_settings.DEFAULT_THROTTLE_RATES.get(scope)
         if rate is None:
             return None
-        key = vars(type(self)).get("key", self.key)
+        key = getattr_static(self, "key")  # a function is no method of the throttle
+        key = key.__func__ if isinstance(key, staticmethod) else key
         return Throttle(rate, key=key, scope=f"{type(self).__name__}.{scope or type(view).__name__}")
