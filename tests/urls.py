@@ -14,5 +14,6 @@ urlpatterns = [
     path("accounts/logged-in/", views.sync_pages.whoami, name="logged-in"),
     path("accounts/reset/", PasswordResetView.as_view(success_url="/"), name="password_reset"),
     path("accounts/reset/<uidb64>/<token>/", PasswordResetConfirmView.as_view(), name="password_reset_confirm"),
+    path("api/", views.Api.as_view(), name="api"),
     path("admin/", admin.site.urls),
 ]

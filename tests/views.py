@@ -26,6 +26,12 @@ from django.contrib.auth.decorators import login_required, permission_required
 from django.core.exceptions import PermissionDenied, SuspiciousFileOperation
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
+from rest_framework.authentication import BasicAuthentication
+from rest_framework.permissions import IsAdminUser
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from secguard.backends import SecurityGuardBackend
 from secguard.decorators import logs_data_access, throttle
@@ -328,6 +334,17 @@ class async_pages:  # noqa: N801 - a namespace
         user = await request.auser()
         await permission_denied.asend(None, request=request, user=user, reason="by hand", room="vault")
         return HttpResponse(status=403)
+
+
+class Api(APIView):
+    """REST framework's: a sync view, which an ASGI server runs in a thread."""
+
+    authentication_classes = [BasicAuthentication]
+    permission_classes = [IsAdminUser]
+    renderer_classes = [JSONRenderer]
+
+    def get(self, request: Request) -> Response:
+        return Response({"hello": request.user.get_username()})
 
 
 def _patterns(pages: type) -> list[URLPattern]:

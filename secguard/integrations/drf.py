@@ -57,13 +57,14 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
 @until_settings_change
 def _wrapped_handler() -> Handler:
     given = get_settings().drf_exception_handler
+    usual: Handler = rest_framework_handler
     try:
-        found: Handler = import_string(given) if isinstance(given, str) else given or rest_framework_handler
+        found: Handler = import_string(given) if isinstance(given, str) else given or usual
     except ImportError:
         # The system checks name it. To raise here would turn every refusal into a 500.
         report_failure("SECGUARD['DRF_EXCEPTION_HANDLER'] cannot be imported; REST framework's own answers")
-        return rest_framework_handler
-    return rest_framework_handler if found is exception_handler else found
+        return usual
+    return usual if found is exception_handler else found
 
 
 def tell_of(exc: Exception, view: Any, request: Any) -> None:

@@ -131,9 +131,9 @@ def _listening(served: Served, command: list[str], environment: Mapping[str, str
         process.wait(START_SECONDS)
 
 
-def get(port: int, path: str, address: str) -> int:
+def get(port: int, path: str, address: str, **headers: str) -> int:
     """→ the status of the answer, 0 if there is none."""
-    return _ask(port, "GET", path, None, {"X-Forwarded-For": address})
+    return _ask(port, "GET", path, None, {"X-Forwarded-For": address, **headers})
 
 
 def post(port: int, path: str, address: str, **form: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -274,3 +275,26 @@ def test_an_access_to_data_is_a_line_and_a_refusal_is_none(signed_in: Visitor, e
         "resource": "payroll",
         "action": "export",
     }
+
+
+class TestRestFramework:
+    """Its sync views, behind both entry points."""
+
+    def headers(self, password: str) -> dict[str, str]:
+        return {"Authorization": "Basic " + base64.b64encode(f"anna:{password}".encode()).decode()}
+
+    def test_a_refusal_is_one_event(self, visitor: Visitor, events: CapturedEvents) -> None:
+        assert visitor.get("/api/").status_code == 401
+        assert visitor.get("/api/", **self.headers(WRONG)).status_code == 401
+        assert visitor.get("/api/", **self.headers(RIGHT)).status_code == 403
+        assert events.types == ["authentication_required", "login_failed", "permission_denied"]
+
+    def test_a_guess_over_the_limit_gets_its_own_format(
+        self, visitor: Visitor, configure: Any, events: CapturedEvents
+    ) -> None:
+        configure(RULES={"brute_force": {"action": "refuse"}})
+        answers = [visitor.get("/api/", **self.headers(WRONG)) for _ in range(6)]
+        assert [answer.status_code for answer in answers] == [401] * 5 + [403]
+        assert answers[-1].json()["detail"] == "This request was refused."
+        assert int(answers[-1]["Retry-After"]) > 0
+        assert events.types[-1] == "attempt_refused"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import signal
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.slow
 
 #: Nobody gives up on the store while this test runs.
 PATIENCE = 60
+BASIC = "Basic " + base64.b64encode(b"anna:guess").decode()
 STRANGER, READER = "192.0.2.10", "192.0.2.20"
 
 
@@ -43,6 +45,7 @@ def test_a_hanging_store_delays_no_concurrent_view(served: Served) -> None:
                 "a sync view's login": threads.submit(
                     post, port, "/sync/log_in/", "192.0.2.11", username="anna", password="guess"
                 ),
+                "a login at REST framework": threads.submit(get, port, "/api/", "192.0.2.12", Authorization=BASIC),
             }
             asked = redis.Redis.from_url(served.redis_url, socket_timeout=0.2)
             with asked, pytest.raises(redis.TimeoutError):
@@ -58,6 +61,8 @@ def test_a_hanging_store_delays_no_concurrent_view(served: Served) -> None:
         "a forbidden page": 403,
         "a rate": 200,
         "a sync view's login": 200,
+        "a login at REST framework": 401,
     }
     assert len(served.logged("permission_denied")) == 2
-    assert len(served.logged("login_failed")) == 2
+    assert len(served.logged("login_failed")) == 3
+    assert served.logged("authentication_required") == []

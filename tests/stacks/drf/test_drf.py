@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
+from django.db import connection
 from rest_framework.authtoken.models import Token
 from rest_framework.settings import api_settings
 
@@ -127,6 +128,7 @@ class TestOneRefusalIsOneEvent:
     def test_a_block_outlives_the_rollback(self, browse: Browse, settings: Any, events: CapturedEvents) -> None:
         settings.DATABASES["default"]["ATOMIC_REQUESTS"] = True
         try:
+            assert connection.settings_dict["ATOMIC_REQUESTS"]
             for _ in range(5):
                 browse().get("/plain/", **basic(WRONG))
         finally:
