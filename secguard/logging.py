@@ -313,7 +313,9 @@ class SecurityEventLogger:
     def _after_attack(self, pipeline: Pipeline, who: _Who, findings: Findings) -> None:
         """Somebody got in where a threat is open: the attacker perhaps. The rule of this name says so once."""
         under_attack = sorted(findings.open - {_AFTER_ATTACK})
-        if under_attack:
+        # A device that was logged in to the account before is its owner's, who comes and goes while others guess.
+        is_known = any(each.state == "passed" and each.observation.device for each in who.context.attempts)
+        if under_attack and not is_known:
             found = pipeline.counted(EventType.SUCCESS_AFTER_ATTACK, who.observation)
             follow_up(found.opened, who.context, who.address, who.alias, open_threats=under_attack)
 

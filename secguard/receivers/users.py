@@ -6,7 +6,7 @@ Seen are saves and deletions of instances. ``QuerySet.update()``, bulk operation
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from django.apps import apps
@@ -31,11 +31,16 @@ _BEFORE = "_secguard_before"
 _PRIVILEGES = ("is_staff", "is_superuser")
 
 
-def _watched(model: Any, update_fields: Collection[str] | None) -> list[str]:
-    """The fields whose changes are events, as far as this save writes them."""
+@lru_cache(maxsize=32)
+def _fields_of(model: Any) -> tuple[str, ...]:
+    """The fields of a user whose changes are events."""
     existing = {field.name for field in model._meta.concrete_fields}
-    wanted = ["password", "is_active", *_PRIVILEGES, _email_field(model)]
-    return [name for name in wanted if name in existing and (update_fields is None or name in update_fields)]
+    return tuple(name for name in ("password", "is_active", *_PRIVILEGES, _email_field(model)) if name in existing)
+
+
+def _watched(model: Any, update_fields: Collection[str] | None) -> list[str]:
+    """Those of them that this save writes: none where a login notes when it was."""
+    return [name for name in _fields_of(model) if update_fields is None or name in update_fields]
 
 
 def _email_field(model: Any) -> str:
@@ -65,14 +70,14 @@ def on_user_saved(
     **kwargs: Any,
 ) -> None:
     before = instance.__dict__.pop(_BEFORE, None)
-    if raw:
+    if raw or not (created or before):
         return
     context = context_for()
     if created:
         context.notes.add("user_created")
         granted = [name for name in _PRIVILEGES if getattr(instance, name, False)]
         _on_commit(using, EventType.USER_CREATED, instance, context, **({"granted": granted} if granted else {}))
-    elif before:
+    else:
         for event_type, details in _changes(before, instance, update_fields):
             _on_commit(using, event_type, instance, context, **details)
 
