@@ -50,6 +50,7 @@ class RequestContext:
         "refused",
         "request",
         "rows",
+        "suspicion",
     )
 
     def __init__(self, request: HttpRequest | None, address: ClientAddress) -> None:
@@ -72,6 +73,8 @@ class RequestContext:
         self.deferred: tuple[str, dict[str, Any]] | None = None
         #: What a layer knows of a refusal that another one will tell.
         self.hints: dict[str, Any] = {}
+        #: Threats open on whoever asks, and seconds to come back after, if a permission refuses for them.
+        self.suspicion: tuple[list[str], int] | None = None
         #: What doors note for each other, or told already, in this request.
         self.notes: set[str] = set()
         #: The request has ended. Under ASGI a view's thread may outlive it.

@@ -229,7 +229,9 @@ def _answer(context: RequestContext, response: HttpResponseBase) -> HttpResponse
     """A refused attempt gets a blocked address's answer: a form would say "wrong password" to a right one."""
     refused = context.refused
     if refused is not None and not context.authenticated:
-        response = _replaced(context, response, refused.retry_after or _RETRY_SOON)
+        response = _replaced(context, response, "attempt", refused.retry_after or _RETRY_SOON)
+    elif context.suspicion is not None and context.denied and context.episode is not None:
+        response = _replaced(context, response, "suspicious", context.suspicion[1])
     elif context.device is not None:
         devices.deliver(context, response)
     if context.rows:
@@ -237,12 +239,12 @@ def _answer(context: RequestContext, response: HttpResponseBase) -> HttpResponse
     return response
 
 
-def _replaced(context: RequestContext, response: HttpResponseBase, retry_after: int) -> HttpResponseBase:
-    refusal = Refusal("attempt", context.episode.reference, retry_after)
+def _replaced(context: RequestContext, response: HttpResponseBase, kind: str, retry_after: int) -> HttpResponseBase:
+    refusal = Refusal(kind, context.episode.reference, retry_after)
     if rewrite(response, refusal):
         return response
     for close in getattr(response, "_resource_closers", ()):
         # Not response.close(): that would end the request for Django before it has.
         with suppress(Exception):
             close()
-    return _refuse(context, context.episode, "attempt", retry_after)
+    return _refuse(context, context.episode, kind, retry_after)

@@ -23,7 +23,8 @@ TEMPLATE = "secguard/blocked.html"
 class Refusal:
     """A request that gets no further. ``retry_after``: seconds, or None if nobody can say.
 
-    ``kind``: ``blocked`` (the address), ``attempt`` (this guess, by its reservation) or ``rate`` (too many requests).
+    ``kind``: ``blocked`` (the address), ``attempt`` (this guess, by its reservation), ``suspicious`` (a threat is open)
+    or ``rate`` (too many requests).
     ``status``: of the answer, or None for SECGUARD["BLOCK_STATUS"].
     """
 

@@ -14,7 +14,10 @@ from secguard.context import RequestContext, context_for, current
 from secguard.events import EventType
 from secguard.failures import report_failure
 from secguard.logging import get_event_logger, names_of
-from secguard.pipeline import note_rate_limited
+from secguard.pipeline import note_rate_limited, note_suspicious
+
+#: What REST framework makes of a permission that says no.
+_SUSPECTED = (EventType.PERMISSION_DENIED, EventType.AUTHENTICATION_REQUIRED)
 
 
 def tell(event_type: str, /, *, request: Any = None, user: Any = None, **details: Any) -> None:
@@ -24,6 +27,11 @@ def tell(event_type: str, /, *, request: Any = None, user: Any = None, **details
         if get_settings().mode == "off" or (context.denied and context.request is not None):
             return
         context.denied = True
+        if context.suspicion is not None and event_type in _SUSPECTED:
+            # No denial: it counts for no rule, or a threat would keep itself open.
+            rules, _ = context.suspicion
+            context.episode = note_suspicious(context, context.address.subject or "unknown", rules=rules)
+            return
         if user is None:
             user = known_user(context.request)
         details = {**context.hints, **names_of(user), **details}

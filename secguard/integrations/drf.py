@@ -37,7 +37,7 @@ from secguard.events import EventType
 from secguard.failures import report_failure
 from secguard.logging import get_event_logger
 from secguard.network import ClientAddress
-from secguard.pipeline import get_replica, is_exempt, note_suspicious, report_suppressed
+from secguard.pipeline import get_replica, is_exempt, report_suppressed
 
 Handler = Callable[[Exception, dict[str, Any]], Response | None]
 
@@ -243,18 +243,6 @@ def _is_only_asking(request: Any, view: Any) -> bool:
 # -- refusing whoever is suspicious ----------------------------------------------------------------------
 
 
-class RequestRefused(exceptions.APIException):  # type: ignore[misc] # without types
-    """The answer of ``IsNotSuspicious``: the status of SECGUARD["BLOCK_STATUS"], with Retry-After."""
-
-    default_detail = gettext_lazy("This request was refused.")
-    default_code = "refused"
-
-    def __init__(self, wait: int) -> None:
-        super().__init__()
-        self.status_code = get_settings().block_status
-        self.wait = wait
-
-
 class IsNotSuspicious(BasePermission):  # type: ignore[misc] # without types
     """Refuses addresses with an open threat, also of rules that block nobody.
 
@@ -262,40 +250,38 @@ class IsNotSuspicious(BasePermission):  # type: ignore[misc] # without types
     otherwise shut anybody out. Asks the store once a request; while it is away, everybody passes.
     """
 
+    message = gettext_lazy("This request was refused.")
+    code = "refused"
     accounts = False
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if _is_only_asking(request, view):
             return True
         try:
-            refused = self._refused(request)
+            context = context_for(request)
+            context.suspicion = self._suspicion(context, request)
+            return context.suspicion is None
         except Exception:
             report_failure("IsNotSuspicious could not ask the store; the request passes")
             return True
-        if refused:
-            raise RequestRefused(refused)
-        return True
 
-    def _refused(self, request: Request) -> int:
-        """Seconds after which to come back, or 0 for whom nothing is refused."""
+    def _suspicion(self, context: RequestContext, request: Request) -> tuple[list[str], int] | None:
+        """The rules whose threats are open and seconds to come back after; None for whom nothing is refused."""
         if get_settings().mode == "off":
-            return 0
-        context, logger = context_for(request), get_event_logger()
+            return None
+        logger = get_event_logger()
         name = request.user.get_username() if self.accounts and request.user.is_authenticated else None
         address = context.address if context.address.known else None
         if address is None and name is None:
-            return 0
+            return None
         rules = logger.open_threats(address=address, account=name)
         if not rules:
-            return 0
+            return None
         reason = _pardon(context, context.address)
         if reason:
             report_suppressed(context.address.subject or "unknown", reason, context, rule=rules[0])
-            return 0
-        seconds = logger.pipeline.detector.rules[rules[0]].window_ms // 1_000
-        context.denied = True  # it is told here, and counts for no rule: or a threat would keep itself open
-        note_suspicious(context, context.address.subject or str(name), rules=rules)
-        return seconds
+            return None
+        return rules, logger.pipeline.detector.rules[rules[0]].window_ms // 1_000
 
 
 def _pardon(context: RequestContext, address: ClientAddress) -> str:

@@ -10,13 +10,17 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.db import connection
 from rest_framework.authtoken.models import Token
+from rest_framework.request import Request
 from rest_framework.settings import api_settings
+from rest_framework.test import APIRequestFactory
 
+from secguard.integrations.drf import IsNotSuspicious
 from secguard.logging import security_event_logger
 from secguard.models import Block
 from secguard.testing import CapturedEvents
 from tests.stacks.browser import Answer, Browser
 from tests.stacks.conftest import ADDRESS, RIGHT, WRONG, Browse
+from tests.stacks.drf.urls import Plain
 
 HANDLER = "secguard.integrations.drf.exception_handler"
 HTML = "text/html"
@@ -248,6 +252,20 @@ class TestIsNotSuspicious:
             browse(f"198.51.100.{number}").get("/plain/", **basic(WRONG))
         assert browse().get("/suspicious/", **basic(RIGHT)).status == 200
         assert browse().get("/suspicious-account/", **basic(RIGHT)).status == 403
+
+    def test_spares_whom_another_permission_lets_in(self, browse: Browse, settings: Any, anna: User) -> None:
+        self.spray(browse, settings)
+        User.objects.filter(pk=anna.pk).update(is_staff=True)
+        anna_in = browse()
+        log_in(browse("192.0.2.99"))
+        assert anna_in.get("/suspicious-or-staff/", **token(Token.objects.create(user=anna).key)).status == 200
+        assert anna_in.get("/suspicious-or-staff/").status == 403
+
+    def test_says_no_without_the_middleware_too(self, browse: Browse, settings: Any, events: CapturedEvents) -> None:
+        self.spray(browse, settings)
+        request = APIRequestFactory(REMOTE_ADDR="127.0.0.1").get("/", headers={"X-Forwarded-For": ADDRESS})
+        assert not IsNotSuspicious().has_permission(Request(request), Plain())
+        assert Plain.as_view(permission_classes=[IsNotSuspicious])(request).status_code in (401, 403)
 
     def test_refuses_nobody_in_monitor_mode(self, browse: Browse, settings: Any) -> None:
         settings.SECGUARD = {**settings.SECGUARD, "MODE": "monitor"}

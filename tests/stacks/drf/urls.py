@@ -92,6 +92,10 @@ class NotSuspicious(Plain):
     permission_classes = [IsNotSuspicious]
 
 
+class NotSuspiciousOrStaff(Plain):
+    permission_classes = [IsNotSuspicious | permissions.IsAdminUser]
+
+
 class NotSuspiciousAccount(IsNotSuspicious):
     accounts = True
 
@@ -140,6 +144,7 @@ urlpatterns = [
     path("session/", SessionOnly.as_view(), name="session"),
     path("watched/", Watched.as_view(), name="watched"),
     path("suspicious/", NotSuspicious.as_view(), name="suspicious"),
+    path("suspicious-or-staff/", NotSuspiciousOrStaff.as_view(), name="suspicious-or-staff"),
     path("suspicious-account/", NoAccountSuspicious.as_view(), name="suspicious-account"),
     path("throttled/", Throttled.as_view(), name="throttled"),
     path("framework-throttled/", FrameworkThrottled.as_view(), name="framework-throttled"),
