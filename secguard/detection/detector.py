@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
+from secguard.detection.conditions import Condition
 from secguard.detection.identity import NO_VALUE, VALUE_SIZE, keyed_digest
 from secguard.detection.rule import RECORD_CAP, SUBJECTS, Action, Rule
 from secguard.detection.store import (
@@ -190,33 +191,6 @@ class _Feed(NamedTuple):
     silent: bool
 
 
-class _Condition(NamedTuple):
-    """Where the number alone opens no threat: places in the panel's watches, and what has to hold.
-
-    ``trigger``: the stream of the entries that open it.
-    """
-
-    rule: Rule
-    trigger: bytes
-    threat: int
-    values: int
-    events: int
-    successes: int | None
-
-    def may_hold(self, counts: Sequence[int]) -> bool:
-        """As far as is known before the successes are counted."""
-        values, events = counts[self.values], counts[self.events]
-        limit = self.rule.max_per_value
-        return values >= self.rule.threshold and (limit is None or events <= limit * values)
-
-    def holds(self, counts: Sequence[int]) -> bool:
-        limit = self.rule.max_success_rate
-        if limit is None or self.successes is None:
-            return self.may_hold(counts)
-        events, successes = counts[self.events], counts[self.successes]
-        return self.may_hold(counts) and successes <= limit * (successes + events)
-
-
 class Detector:
     """The rules, compiled. ``key``: the secret under which identifiers become digests.
 
@@ -240,7 +214,7 @@ class Detector:
         self._stream_names: dict[bytes, str] = {}
         self._feeds: dict[str, list[_Feed]] = {}
         self._panels: dict[tuple[str, bool], Panel] = {}
-        self._conditions: dict[str, list[_Condition]] = {}
+        self._conditions: dict[str, list[Condition]] = {}
         self._success_streams: dict[str, bytes] = {}
         #: When a threat with conditions was last confirmed in the store, by record and rule.
         self._confirmed: dict[tuple[bytes, str], float] = {}
@@ -286,7 +260,7 @@ class Detector:
                 stream = self._success_streams[kind] = self._stream(f"{_SUCCESS}#", _PARTNER.get(kind, "account"))
                 found.append(Watch(f"{rule.name}#successes", stream, False, rule.window_ms, _NEVER, False))
             successes = at + 2 if rule.max_success_rate is not None else None
-            conditions.append(_Condition(rule, self._stream("#", rule.name), place, at, at + 1, successes))
+            conditions.append(Condition(rule, self._stream("#", rule.name), place, at, at + 1, successes))
         return found
 
     def _watched(self, rule: Rule, siblings: list[Rule]) -> bytes:
@@ -470,7 +444,7 @@ class Detector:
             for target, reply in zip(attempt.targets, replies, strict=True)
         )
 
-    def _conditions_met(self, kind: str, reply: Reply) -> list[_Condition]:
+    def _conditions_met(self, kind: str, reply: Reply) -> list[Condition]:
         conditions = self._conditions.get(kind)
         return [each for each in conditions if each.may_hold(reply.counts)] if conditions and reply.counts else []
 
@@ -481,9 +455,7 @@ class Detector:
                 yield from self._open_if_it_holds(condition, target, reply, found)
         return found
 
-    def _open_if_it_holds(
-        self, condition: _Condition, target: Target, reply: Reply, found: Findings
-    ) -> Procedure[None]:
+    def _open_if_it_holds(self, condition: Condition, target: Target, reply: Reply, found: Findings) -> Procedure[None]:
         """A further look at the record, and an entry that opens the threat or keeps it open.
 
         While it is open one in a tenth of the window is enough: an attack must not cost two more trips a guess.
