@@ -19,5 +19,7 @@ globals().update(
         ACCOUNT_LOGIN_METHODS={"username", "email"},
         ACCOUNT_LOGIN_BY_CODE_ENABLED=True,
         MFA_SUPPORTED_TYPES=["totp", "recovery_codes"],
+        # A code that was right when the test made it is right when it arrives.
+        MFA_TOTP_TOLERANCE=1,
     )
 )
