@@ -70,7 +70,6 @@ _MESSAGES: Mapping[str, str] = {
     EventType.USER_REACTIVATED: "User {} reactivated",
     EventType.USER_DELETED: "User {} deleted",
     EventType.PRIVILEGES_CHANGED: "Privileges of {} changed",
-    EventType.PERMISSION_DENIED: "Permission denied to {}",
     EventType.AUTHENTICATION_REQUIRED: "Asked for what needs a login: {}",
     EventType.CSRF_FAILED: "CSRF check failed for {}",
     EventType.TOKEN_REFRESHED: "Token of {} refreshed",

@@ -48,6 +48,9 @@ def say(context: RequestContext, event_type: str, details: Mapping[str, Any]) ->
     """Log it now; what exceeds a rate is one line a minute and client."""
     if event_type == EventType.RATE_LIMIT_EXCEEDED:
         _say_rate_limited(context, dict(details))
+    elif event_type == EventType.PERMISSION_DENIED:
+        # By its method, which a logger class of the project's own may change.
+        get_event_logger().log_permission_denied(request=context.request, **details)
     else:
         details = {name: value for name, value in details.items() if name != "event_type"}
         get_event_logger().log(event_type, request=context.request, **details)

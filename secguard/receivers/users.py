@@ -215,12 +215,16 @@ def _by(user: Any, context: RequestContext) -> dict[str, Any]:
 
 
 def _tell(event_type: EventType, user: Any, context: RequestContext, details: dict[str, Any]) -> None:
-    get_event_logger().log(event_type, request=context.request, **details)
+    logger = get_event_logger()
+    if event_type == EventType.PASSWORD_CHANGED:
+        logger.log_password_changed(request=context.request, **details)
+    else:
+        logger.log(event_type, request=context.request, **details)
     if event_type == EventType.PASSWORD_CHANGED and details.get("reason") == "password_reset":
         # Who reads the account's mail is its owner: the device is known, and failures begin at nought.
         names = names_of_owner(user)
         remember_owner(context, names)
-        note_rebinding(context, get_event_logger().pipeline.detector, names)
+        note_rebinding(context, logger.pipeline.detector, names)
 
 
 def _models() -> Iterator[type[models.Model]]:

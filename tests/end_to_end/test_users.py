@@ -11,6 +11,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.db import transaction
 from django.test import Client
 
+from secguard.logging import SecurityEventLogger
 from secguard.testing import CapturedEvents, capture_events
 from tests.end_to_end.entry import RIGHT
 
@@ -192,3 +193,23 @@ def test_any_of_them_may_be_switched_off(anna: User, events: CapturedEvents, set
     anna.is_active = False
     anna.save()
     assert events.types == []
+
+
+class OurLogger(SecurityEventLogger):
+    def log_password_changed(self, **details: Any) -> Any:
+        return super().log_password_changed(site="shop", **details)
+
+    def log_permission_denied(self, **details: Any) -> Any:
+        return super().log_permission_denied(site="shop", **details)
+
+
+def test_a_logger_class_of_ones_own_has_its_say(anna: User, events: CapturedEvents, settings: Any) -> None:
+    settings.SECGUARD = {"LOGGER_CLASS": OurLogger}
+    anna.set_password("another one")
+    anna.save()
+    Client().get("/sync/deny/")
+    assert [(event.type, event.context["site"]) for event in events] == [
+        ("password_changed", "shop"),
+        ("permission_denied", "shop"),
+    ]
+    assert events[0].message == "Password of anna@example.com changed"
