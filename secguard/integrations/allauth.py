@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from allauth.account import signals, views
+from allauth.account import app_settings, signals, views
 from allauth.core.internal import ratelimit
 from django.db import transaction
 
@@ -32,6 +32,8 @@ def install() -> None:
         (signals.email_verification_code_rejected, _on_verification_code_rejected),
         (signals.email_added, _on_email_added),
         (signals.email_removed, _on_email_removed),
+        (signals.email_changed, _on_email_changed),
+        (signals.password_reset, _on_password_reset),
     ):
         signal.connect(receiver, weak=False, dispatch_uid=f"secguard.allauth.{receiver.__name__}")
     observe(ratelimit, "consume", after=_on_consumed, failed=_on_rate_limited)
@@ -49,12 +51,20 @@ def _on_step(sender: object, request: Any = None, user: Any = None, method: str 
         get_event_logger().forgive(EventType.CODE_REJECTED, request=request, user=user)
 
 
+@harmless
+def _on_password_reset(sender: object, request: Any = None, user: Any = None, **kwargs: Any) -> None:
+    """Whoever mistyped the code of his reset has got it right in the end: that is no step of a login."""
+    get_event_logger().forgive(EventType.CODE_REJECTED, request=request, user=user)
+
+
 # -- codes that are typed ------------------------------------------------------------------------------
 
 
 @harmless
 def _on_login_code_rejected(sender: object, request: Any = None, user: Any = None, **kwargs: Any) -> None:
-    _code_rejected("login", request, user, **kwargs)
+    # The same signal for both; who sends it tells them apart.
+    again = "Reauthentication" in getattr(sender, "__name__", "")
+    _code_rejected("reauthentication" if again else "login", request, user, **kwargs)
 
 
 @harmless
@@ -76,18 +86,45 @@ def _code_rejected(purpose: str, request: Any, user: Any, last_attempt: bool = F
 
 
 @harmless
-def _on_email_added(sender: object, user: Any = None, email_address: Any = None, **kwargs: Any) -> None:
-    _email_event(EventType.EMAIL_ADDED, user, email_address)
+def _on_email_added(
+    sender: object, request: Any = None, user: Any = None, email_address: Any = None, **kwargs: Any
+) -> None:
+    _email_event(EventType.EMAIL_ADDED, request, user, email_address)
 
 
 @harmless
-def _on_email_removed(sender: object, user: Any = None, email_address: Any = None, **kwargs: Any) -> None:
-    _email_event(EventType.EMAIL_REMOVED, user, email_address)
+def _on_email_removed(
+    sender: object, request: Any = None, user: Any = None, email_address: Any = None, **kwargs: Any
+) -> None:
+    _email_event(EventType.EMAIL_REMOVED, request, user, email_address)
 
 
-def _email_event(event_type: EventType, user: Any, email_address: Any) -> None:
-    details = {**names_of(user), "changed_email": getattr(email_address, "email", email_address)}
-    transaction.on_commit(partial(get_event_logger().log, event_type, **details), robust=True)
+def _email_event(event_type: EventType, request: Any, user: Any, email_address: Any) -> None:
+    # An address may be confirmed where nobody is logged in: then the signal names nobody.
+    owner = user if getattr(user, "is_authenticated", False) else getattr(email_address, "user", None)
+    _log_on_commit(event_type, request, owner, email_address, changed_email=email_address.email)
+
+
+@harmless
+def _on_email_changed(
+    sender: object,
+    request: Any = None,
+    user: Any = None,
+    from_email_address: Any = None,
+    to_email_address: Any = None,
+    **kwargs: Any,
+) -> None:
+    """The user's save tells it, unless users hold no mail address."""
+    if app_settings.USER_MODEL_EMAIL_FIELD:
+        return
+    old = getattr(from_email_address, "email", "")
+    details = {"old_email": old, "changed_email": to_email_address.email}
+    _log_on_commit(EventType.EMAIL_CHANGED, request, user, to_email_address, **details)
+
+
+def _log_on_commit(event_type: EventType, request: Any, user: Any, row: Any, **details: Any) -> None:
+    log = partial(get_event_logger().log, event_type, request=request, **names_of(user), **details)
+    transaction.on_commit(log, using=row._state.db, robust=True)
 
 
 # -- its own limits --------------------------------------------------------------------------------------

@@ -35,31 +35,33 @@ def _others(user: Any, authenticator: Any) -> bool:
 
 
 @harmless
-def _on_added(sender: object, user: Any = None, authenticator: Any = None, **kwargs: Any) -> None:
+def _on_added(sender: object, request: Any = None, user: Any = None, authenticator: Any = None, **kwargs: Any) -> None:
     if authenticator.type == _RECOVERY:
         return
     logger = get_event_logger()
     further = partial(logger.log, EventType.TWO_FACTOR_DEVICE_ADDED)
-    _changed(further if _others(user, authenticator) else logger.log_2fa_enabled, user, authenticator)
+    _changed(further if _others(user, authenticator) else logger.log_2fa_enabled, request, user, authenticator)
 
 
 @harmless
-def _on_removed(sender: object, user: Any = None, authenticator: Any = None, **kwargs: Any) -> None:
+def _on_removed(
+    sender: object, request: Any = None, user: Any = None, authenticator: Any = None, **kwargs: Any
+) -> None:
     if authenticator.type == _RECOVERY:
         return  # with the last factor its recovery codes go, too
     logger = get_event_logger()
     one_of_several = partial(logger.log, EventType.TWO_FACTOR_DEVICE_REMOVED)
-    _changed(one_of_several if _others(user, authenticator) else logger.log_2fa_disabled, user, authenticator)
+    _changed(one_of_several if _others(user, authenticator) else logger.log_2fa_disabled, request, user, authenticator)
 
 
 @harmless
-def _on_reset(sender: object, user: Any = None, authenticator: Any = None, **kwargs: Any) -> None:
-    _changed(partial(get_event_logger().log, EventType.TWO_FACTOR_RESET), user, authenticator)
+def _on_reset(sender: object, request: Any = None, user: Any = None, authenticator: Any = None, **kwargs: Any) -> None:
+    _changed(partial(get_event_logger().log, EventType.TWO_FACTOR_RESET), request, user, authenticator)
 
 
-def _changed(log: Callable[..., Any], user: Any, authenticator: Any) -> None:
-    details = {**names_of(user), "factor": str(authenticator.type)}
-    transaction.on_commit(partial(log, **details), robust=True)
+def _changed(log: Callable[..., Any], request: Any, user: Any, authenticator: Any) -> None:
+    told = partial(log, request=request, factor=str(authenticator.type), **names_of(user))
+    transaction.on_commit(told, using=authenticator._state.db, robust=True)
 
 
 @harmless
