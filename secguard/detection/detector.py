@@ -13,6 +13,7 @@ import time
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
@@ -48,8 +49,12 @@ LEASE = 30
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.05
 _FIRST_LOOK, _LONGEST_LOOK = 0.001, 0.02
 _LOGIN = EventType.LOGIN_FAILED.value
-#: Where a rule counts no distinct field, entries carry this one, so that a success can forgive its own.
-_PARTNER = {"account": "address", "user": "address", "actor": "address", "pair": ""}  # of all others the account
+#: Where a rule counts no distinct field, entries carry this one, so that a success can forgive its own. Of all other
+#: kinds it is the account.
+_PARTNER = {"account": "address", "user": "address", "actor": "actor's partner", "pair": ""}
+#: An actor's partner: the address of a user, the account of an address. By its address everything that an anonymous
+#: actor did would be his own, and one valid account would end his guesses at all others. No field has this name.
+_ACTORS_PARTNER = _PARTNER["actor"]
 #: Subjects whose records a login only writes: what stands there is needed neither to refuse it nor for its line.
 _SILENT = ("network", "actor")
 #: Found by trying: the first number with which no two built-in events, and fields of theirs, share two bytes.
@@ -189,6 +194,7 @@ class _Feed(NamedTuple):
     streams: tuple[tuple[bytes, str], ...]  # (stream, the field whose value the entry carries)
     panels: tuple[Panel, Panel]  # for those whom limits may not refuse, and for all others
     silent: bool
+    forgives: bool  # the first stream is the partner's
 
 
 class Detector:
@@ -216,6 +222,8 @@ class Detector:
         self._panels: dict[tuple[str, bool], Panel] = {}
         self._conditions: dict[str, list[Condition]] = {}
         self._success_streams: dict[str, bytes] = {}
+        #: By silent kind, the rules whose count in a reservation's reply tells that there is nothing to forgive.
+        self._witnesses: dict[str, tuple[str, ...]] = {}
         #: When a threat with conditions was last confirmed in the store, by record and rule.
         self._confirmed: dict[tuple[bytes, str], float] = {}
         self._clock = clock
@@ -234,15 +242,27 @@ class Detector:
                 self._panels[kind, limiting] = Panel(watches, lease_ms=self._lease_ms, cap=cap, visible=len(mine))
             panels = self._panels[kind, False], self._panels[kind, True]
             silent = kind in _SILENT and not panels[1].limiting
+            if silent:
+                self._witnesses[kind] = self._witnesses_for(panels[1].horizon_ms)
             for event_type in dict.fromkeys(event for rule in mine for event in rule.events):
-                streams = tuple((self._stream(event_type, part), part) for part in _parts(mine, event_type, kind))
-                self._feeds.setdefault(event_type, []).append(_Feed(kind, streams, panels, silent))
+                parts = _parts(mine, event_type, kind)
+                streams = tuple((self._stream(event_type, part), part) for part in parts)
+                forgives = parts[0] == _PARTNER.get(kind, "account")
+                self._feeds.setdefault(event_type, []).append(_Feed(kind, streams, panels, silent, forgives))
+
+    def _witnesses_for(self, horizon_ms: int) -> tuple[str, ...]:
+        """Rules that count each failure of an account, wherever it came from, for at least that long."""
+        return tuple(
+            rule.name
+            for rule in self.rules.values()
+            if rule.subject == "account" and rule.distinct is None and not rule.is_conditional
+            if _LOGIN in rule.events and rule.window_ms >= horizon_ms
+        )
 
     def _cap_of(self, rules: list[Rule]) -> int:
         """Entries kept of one stream. Where every rule weighs several numbers, the latest few tell as much, and a
         network's record would hold the failures of thousands: each one more would cost the store a look at all."""
-        few = 3 * max(rule.threshold for rule in rules)
-        return min(few, self._cap) if all(rule.is_conditional for rule in rules) else self._cap
+        return min(self._cap, max(_entries_that_tell(rule) or self._cap for rule in rules))
 
     def _companions(self, kind: str, mine: list[Rule], watches: list[Watch]) -> list[Watch]:
         """Watches that only count, for the rules whose threats depend on more than one number."""
@@ -293,13 +313,13 @@ class Detector:
     def targets(self, event_type: str, who: Observation) -> list[Target]:
         """The records that an event of this type is written to."""
         found = []
-        for kind, streams, panels, silent in self._feeds.get(event_type, ()):
+        for kind, streams, panels, silent, forgives in self._feeds.get(event_type, ()):
             subject = _subject(kind, who)
             if subject:
-                # The first piece is the partner's. Without a value it would match everybody who has none.
+                # By the partner's piece, the first. Without a value it would match everybody who has none.
                 stream, part = streams[0]
                 entries = forgiven = stream + self._value(part, who)
-                if forgiven.endswith(NO_VALUE) and kind != "pair":
+                if not forgives or (forgiven.endswith(NO_VALUE) and kind != "pair"):
                     forgiven = b""
                 for stream, part in streams[1:]:
                     entries += stream + self._value(part, who)
@@ -320,9 +340,11 @@ class Detector:
         return cached
 
     def _value(self, part: str, who: Observation) -> bytes:
+        if part == _ACTORS_PARTNER:
+            part = "address" if who.user else "account"
         if part == "account":
             return self._subject_digest(part, who.account)[:VALUE_SIZE] if who.account else NO_VALUE
-        if part in ("address", "network", "user", "actor"):
+        if part in ("address", "network", "user"):
             value = getattr(who, part)
             return (
                 (self._digests.get((part, value)) or self._cached_digest(part, value))[:VALUE_SIZE]
@@ -496,11 +518,9 @@ class Detector:
         """
         ops: list[Op] = []
         account = attempt.observation.account
-        was_asked = bool(attempt.findings.counts)
-        failed_before = any(count > 1 for count in attempt.findings.counts.values())
         for target in attempt.targets:
-            if target.silent and was_asked and not failed_before:
-                continue  # nothing was reserved there, and there is nothing to forgive
+            if target.silent and self._has_nothing_to_forgive(attempt, target.kind):
+                continue  # nothing was reserved there either
             # Without an account there is nothing of one's own to forgive, only the slot to free.
             forgiven = target.forgiven if account else b""
             ops.append(Op(FORGET, target.key, target.panel, attempt.id, forgiven))
@@ -510,11 +530,20 @@ class Detector:
             ops += self._link_ops(attempt, account, link)
         return ops
 
-    def success_ops(self, who: Observation) -> list[Op]:
-        """What a successful login writes where a rule compares failures with successes."""
+    def _has_nothing_to_forgive(self, attempt: Attempt, kind: str) -> bool:
+        """Did the reservation's reply tell that this would be the account's first failure?"""
+        counts = attempt.findings.counts
+        return not attempt.observation.account or any(counts.get(name, 2) <= 1 for name in self._witnesses[kind])
+
+    def success_ops(self, who: Observation, link: str | None = None) -> list[Op]:
+        """What a successful login writes where a rule compares failures with successes.
+
+        ``link``: as for ``pass_ops``. An account's success is written there at once: a record that holds anything
+        is not linked.
+        """
         ops = []
         for kind, stream in self._success_streams.items():
-            subject = _subject(kind, who)
+            subject = link if link and kind == "account" else _subject(kind, who)
             if subject:
                 key = _key(kind, self._subject_digest(kind, subject))
                 entry = stream + self._value(_PARTNER.get(kind, "account"), who)
@@ -522,7 +551,8 @@ class Detector:
         return ops
 
     def forgive_ops(self, event_types: Iterable[str], who: Observation) -> list[Op]:
-        """Drop these events of the same account from the same address, wherever they are counted."""
+        """Drop what is settled of these events with the same partner: an account's from this address, an address's at
+        this account. What is counted by another field alone (``distinct``) stays."""
         targets = [target for event_type in event_types for target in self.targets(event_type, who)]
         return [Op(FORGET, each.key, each.panel, payload=each.forgiven) for each in targets if each.forgiven]
 
@@ -614,12 +644,20 @@ class Detector:
 
 def _parts(siblings: Iterable[Rule], event_type: str, kind: str) -> list[str]:
     """The fields that entries of this type carry on this kind of subject: one stream for each."""
-    distinct = {rule.distinct for rule in siblings if event_type in rule.events and rule.distinct}
-    if event_type == _LOGIN:
+    counted = {rule.distinct for rule in siblings if event_type in rule.events}
+    fields, partner = {part for part in counted if part}, _PARTNER.get(kind, "account")
+    if event_type == _LOGIN or None in counted or partner in fields:
         # By its partner (an address's accounts, an account's addresses) a success knows its own failures.
-        partner = _PARTNER.get(kind, "account")
-        return [partner, *sorted(distinct - {partner})]
-    return sorted(distinct) or [_PARTNER.get(kind, "account")]
+        return [partner, *sorted(fields - {partner})]
+    return sorted(fields)
+
+
+def _entries_that_tell(rule: Rule) -> int | None:
+    """So many of the latest entries show what a rule weighs. None: nobody can say how many."""
+    if rule.max_per_value is not None:
+        # Half as many again as the most that may stand for the threshold: events come unevenly.
+        return ceil(rule.threshold * max(3, 1.5 * rule.max_per_value))
+    return 3 * rule.threshold if rule.is_conditional and rule.distinct is None else None
 
 
 def _subject(kind: str, who: Observation) -> str:

@@ -182,6 +182,8 @@ class Rule:
             raise self._fail(f"distinct is {self.distinct!r:.80}; name a field such as 'account' or 'address'")
         if self.distinct == self.subject:
             raise self._fail(f"distinct and subject are both {self.subject!r}: there would never be more than one")
+        if self.distinct == "actor":
+            raise self._fail("distinct is 'actor', which is a user or an address; name one of the two")
         if self.action is Action.BLOCK and self.subject in SUBJECTS and self.subject not in BLOCKABLE_SUBJECTS:
             raise self._fail(
                 f"action 'block' needs an address to block, but subject is {self.subject!r}; "

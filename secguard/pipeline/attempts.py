@@ -183,7 +183,7 @@ class Pipeline:
         own = {*names, attempt.observation.account}
         earlier = [each for each in context.attempts if each.state == "failed" and each.observation.account in own]
         # The link comes last: its reply is looked for there.
-        ops = [*self.detector.success_ops(attempt.observation), *self.detector.pass_ops(attempt, earlier, link)]
+        ops = [*self.detector.success_ops(attempt.observation, link), *self.detector.pass_ops(attempt, earlier, link)]
         if context.collects:
             context.pending.append((get_store().send(ops), attempt))
         else:
@@ -197,7 +197,7 @@ class Pipeline:
             return Findings()
         attempt = self.detector.attempt(who._replace(account=names[0]))
         findings = self.run(self.detector.read(attempt))
-        ops = self.detector.success_ops(who)
+        ops = self.detector.success_ops(attempt.observation)
         if any(findings.counts.values()):
             ops += self.detector.pass_ops(attempt)
         if ops:

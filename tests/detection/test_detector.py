@@ -521,7 +521,19 @@ def test_another_key_makes_other_keys() -> None:
 
 
 def test_no_built_in_event_shares_a_stream_with_another() -> None:
-    fields = ("", *SUBJECTS, "path", "user_agent", "method", "reason", "username", "email", "permission", "object")
+    fields = (
+        "",
+        "actor's partner",
+        *SUBJECTS,
+        "path",
+        "user_agent",
+        "method",
+        "reason",
+        "username",
+        "email",
+        "permission",
+        "object",
+    )
     detector = Detector(DEFAULT_RULES, key=b"key")
     streams = {detector._stream(event.value, part) for event, part in itertools.product(EventType, fields)}
     assert len(streams) == len(EventType) * len(fields)

@@ -72,6 +72,7 @@ async def awaited(offence: int, threat: Threat) -> float:
         ("distinct", 5),
         ("distinct", "not a field"),
         ("distinct", "address"),
+        ("distinct", "actor"),
         ("severity", "catastrophic"),
         ("severity", None),
         ("action", "explode"),
@@ -103,7 +104,7 @@ def test_only_an_address_can_be_blocked(subject: str) -> None:
         Rule(**{**GOOD, "subject": subject, "action": "block"})
 
 
-@pytest.mark.parametrize("subject", ["address", "network", "pair", "client_of_our_own"])
+@pytest.mark.parametrize("subject", ["address", "network", "pair", "actor", "client_of_our_own"])
 def test_what_stands_for_an_address_can_be_blocked(subject: str) -> None:
     assert Rule(**{**GOOD, "subject": subject, "action": "block"}).action is Action.BLOCK
 
@@ -125,6 +126,8 @@ def test_whoever_tries_to_log_in_can_be_refused(subject: str) -> None:
 def test_nobody_is_refused_as_a_user_before_anybody_knows_who_it_is() -> None:
     with pytest.raises(InvalidRule, match="before anybody knows the user"):
         Rule(**{**GOOD, "subject": "user", "action": "refuse"})
+    with pytest.raises(InvalidRule, match="before anybody knows the user"):
+        Rule(**{**GOOD, "subject": "actor", "action": "refuse"})
 
 
 @pytest.mark.parametrize("events", ["permission_denied", ("trap_hit", "coupon_failed")])
@@ -288,6 +291,17 @@ def test_a_rule_may_weigh_events_by_values_and_failures_by_successes() -> None:
     rule = conditional(max_per_value=1.5, max_success_rate=0.1)
     assert rule.is_conditional
     assert not conditional().is_conditional
+
+
+@pytest.mark.parametrize("changes", [{"max_per_value": 1}, {"max_per_value": 1_000}])
+@pytest.mark.parametrize("rate", [None, 0, 1])
+def test_the_edges_of_both_conditions_are_allowed(changes: dict[str, Any], rate: Any) -> None:
+    assert conditional(**changes, max_success_rate=rate).is_conditional
+
+
+@pytest.mark.parametrize("subject", [*SUBJECTS, "client_of_our_own"])
+def test_a_rate_of_successes_may_be_asked_of_every_kind_of_subject(subject: str) -> None:
+    assert conditional(subject=subject, distinct=None, max_success_rate=0.1).is_conditional
 
 
 @pytest.mark.parametrize("value", [0, 0.9, -1, True, "2", float("nan"), float("inf"), 1_001])

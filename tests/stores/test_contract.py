@@ -10,7 +10,20 @@ from typing import Any
 import pytest
 
 from secguard.detection.identity import NO_VALUE
-from secguard.detection.store import CLOSED, GRANTED, LINKED, OPEN, OPENED, READ, REFUSED, RESERVE, WAIT, Op
+from secguard.detection.store import (
+    CLOSED,
+    FORGET,
+    GRANTED,
+    LINKED,
+    OPEN,
+    OPENED,
+    READ,
+    REFUSED,
+    RESERVE,
+    WAIT,
+    Op,
+    Watch,
+)
 from tests.stores.drive import (
     ANNA,
     BERT,
@@ -123,6 +136,87 @@ def test_sent_operations_are_answered_when_they_are_collected(store: Any) -> Non
     pending = store.send([Op(b"F", KEY, panel(GUESSES), number(1), LOGIN + ANNA)], NOW)
     assert pending.collect()[0].counts == (1,)
     assert store.send([], NOW).collect() == []
+
+
+# -- rules over more than one number ---------------------------------------------------------------------
+
+EVENTS = Watch("spread#events", LOGIN + DENIED, False, WINDOW, 2**40, False)
+VALUES = Watch("spread#values", LOGIN + DENIED, True, WINDOW, 2**40, False)
+SUCCESSES = Watch("spread#successes", b"SS", False, WINDOW, 2**40, False)
+TRIGGER = Watch("spread", b"##", False, WINDOW, 1, False)
+SPREAD = (TRIGGER, VALUES, EVENTS, SUCCESSES)
+
+
+def test_events_and_their_values_are_counted_side_by_side(drive: Drive) -> None:
+    drive.under(*SPREAD)
+    for n, value in enumerate([ANNA, ANNA, BERT, NO_VALUE]):
+        drive.fail(n, value)
+    assert drive.fail(5, CARL, DENIED).counts == (0, 3, 5, 0)
+
+
+def test_successes_are_counted_apart_from_failures(drive: Drive) -> None:
+    drive.under(*SPREAD)
+    drive.fail(1, ANNA)
+    assert drive.fail(2, ANNA, b"SS").counts == (0, 0, 0, 1)  # a reply tells what this entry counts for
+    assert drive.read().counts == (0, 1, 1, 1)
+
+
+def test_what_is_in_flight_is_neither_an_event_nor_a_value(drive: Drive) -> None:
+    drive.under(GUESSES, *SPREAD)
+    drive.reserve(1)
+    drive.reserve(2, BERT)
+    drive.abandon(2)
+    assert drive.read().counts == (0, 0, 0, 0, 0)
+
+
+def test_a_watch_that_only_counts_opens_nothing(drive: Drive) -> None:
+    drive.under(*SPREAD)
+    assert {threat for n in range(12) for threat in drive.fail(n, b"%08d" % n).threats} == {CLOSED}
+
+
+def test_events_values_and_successes_leave_when_their_window_has_passed(drive: Drive) -> None:
+    drive.under(*SPREAD)
+    drive.fail(1, ANNA, b"SS")
+    drive.fail(2, BERT)
+    drive.fail(3, CARL, at=WINDOW // 2)
+    assert drive.read(at=WINDOW - 1).counts == (0, 2, 2, 1)
+    assert drive.read(at=WINDOW + drive.part).counts == (0, 1, 1, 0)
+
+
+def test_successes_push_no_failure_out_of_a_full_record(drive: Drive) -> None:
+    drive.under(*SPREAD, cap=3)
+    for n in range(3):
+        drive.fail(n, b"%08d" % n)
+    for n in range(3, 9):
+        drive.fail(n, ANNA, b"SS")
+    assert drive.read().counts == (0, 3, 3, 3)
+
+
+@pytest.mark.parametrize("failures", [0, 1, 5])
+def test_an_entry_of_its_own_opens_the_threat_whatever_was_counted_before(drive: Drive, failures: int) -> None:
+    drive.under(*SPREAD)
+    for n in range(failures):
+        drive.fail(n)
+    assert drive.fail(100, NO_VALUE, b"##").threats == (OPENED, CLOSED, CLOSED, CLOSED)
+    assert drive.read().threats == (OPEN, CLOSED, CLOSED, CLOSED)
+
+
+def test_only_another_entry_of_its_own_keeps_that_threat_open(drive: Drive) -> None:
+    drive.under(*SPREAD)
+    drive.fail(1, NO_VALUE, b"##")
+    drive.fail(2, NO_VALUE, b"##", at=WINDOW // 2)
+    drive.fail(3, ANNA, at=WINDOW)
+    assert drive.threat(at=WINDOW + WINDOW // 2 - 1) == OPEN
+    assert drive.threat(at=WINDOW + WINDOW // 2 + drive.part) == CLOSED
+
+
+def test_a_success_forgives_a_failure_its_event_and_its_value(drive: Drive) -> None:
+    drive.under(*SPREAD)
+    drive.fail(1, ANNA)
+    drive.fail(2, BERT)
+    drive.fail(3, BERT, b"SS")
+    drive.do(FORGET, payload=LOGIN + BERT)
+    assert drive.read().counts == (0, 1, 1, 1)
 
 
 # -- windows -------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -35,7 +35,18 @@ RULES = (
     ),
     Rule(name="failures", events="login_failed", subject="account", threshold=4, window=90),
     Rule(name="origins", events="login_failed", subject="account", distinct="address", threshold=2, window=45),
+    Rule(
+        name="spread",
+        events="login_failed",
+        subject="network",
+        distinct="account",
+        threshold=2,
+        window=60,
+        max_per_value=1.5,
+        max_success_rate=0.5,
+    ),
 )
+NETWORK = "192.0.2.0/24"
 ADDRESSES = ("192.0.2.1", "192.0.2.1", "192.0.2.2")
 ACCOUNTS = ("anna", "anna", "bert", "carl")
 
@@ -58,10 +69,12 @@ class Subject:
     rules: list[Rule]
     events: list[Happened] = field(default_factory=list)
     closes: dict[str, int] = field(default_factory=dict)
+    successes: list[int] = field(default_factory=list)
 
     def prune(self, now: int) -> None:
         longest = max(rule.window_ms for rule in self.rules)
         self.events = [event for event in self.events if now - event.time < longest]
+        self.successes = [time for time in self.successes if now - time < longest][-CAP:]
         self.closes = {name: closes for name, closes in self.closes.items() if now < closes}
 
     def add(self, event: Happened) -> None:
@@ -79,6 +92,14 @@ class Subject:
         events = [event for event in self.events if event.state == "failed"]
         return len(self.times(rule, [*events, *more], now))
 
+    def holds(self, rule: Rule, now: int) -> bool:
+        """What has to hold besides that the threshold is reached."""
+        values, events = self.failed(rule, now), self.failed(replace(rule, distinct=None, max_per_value=None), now)
+        successes = len(self.successes)
+        few_each = rule.max_per_value is None or events <= rule.max_per_value * values
+        rate = rule.max_success_rate
+        return few_each and (rate is None or successes <= rate * (successes + events))
+
     def is_running(self, event: Happened, now: int) -> bool:
         return event.state == "in flight" and now - event.time < LEASE * SECOND
 
@@ -86,6 +107,9 @@ class Subject:
 class Model:
     def __init__(self) -> None:
         self.subjects: dict[tuple[str, str], Subject] = {}
+        self.confirmed: dict[str, int] = {}
+        #: Attempts whose reservation told that their account had never failed.
+        self.first: set[int] = set()
 
     def of(self, kind: str, name: str, now: int) -> Subject:
         rules = [rule for rule in RULES if rule.subject == kind]
@@ -114,6 +138,8 @@ class Model:
                         waits = True
             open_ |= set(subject.closes)
         granted = not refused and not waits
+        if counts["failures"] <= 1:
+            self.first.add(number)
         if granted:
             for subject, partner in self.pair(address, account, now):
                 # Where nothing is limited nothing is held, and only a failure is written.
@@ -122,9 +148,22 @@ class Model:
         state = "reserved" if granted else "refused"
         return {"state": state, "retry": -(-retry // SECOND), "counts": counts, "open": open_}
 
+    def network(self, account: str, now: int) -> tuple[Subject, str]:
+        return self.of("network", NETWORK, now), account
+
+    def keep_open(self, subject: Subject, rule: Rule, now: int) -> bool:
+        """Whether its threat opens. While it is open, it is looked at once in a tenth of its window."""
+        was_open, confirmed = rule.name in subject.closes, self.confirmed.get(rule.name)
+        if was_open and confirmed is not None and now - confirmed < rule.window_ms / 10:
+            return False
+        if not subject.holds(rule, now):
+            return False
+        self.confirmed[rule.name], subject.closes[rule.name] = now, now + rule.window_ms
+        return not was_open
+
     def fail(self, number: int, address: str, account: str, now: int) -> dict[str, Any]:
         counts, open_, opened = {}, set(), set()
-        for subject, partner in self.pair(address, account, now):
+        for subject, partner in [*self.pair(address, account, now), self.network(account, now)]:
             mine = [event for event in subject.events if event.attempt == number]
             again = any(event.state == "failed" for event in mine)
             for event in mine:
@@ -133,7 +172,12 @@ class Model:
                 subject.add(Happened(now, "failed", partner, number))
             for rule in subject.rules:
                 counts[rule.name] = subject.failed(rule, now)
-                if counts[rule.name] >= rule.threshold and not again:
+                if counts[rule.name] < rule.threshold:
+                    continue
+                if rule.is_conditional:
+                    if self.keep_open(subject, rule, now):
+                        opened.add(rule.name)
+                elif not again:
                     if rule.name not in subject.closes:
                         opened.add(rule.name)
                     subject.closes[rule.name] = now + rule.window_ms
@@ -141,7 +185,9 @@ class Model:
         return {"counts": counts, "open": open_, "opened": opened}
 
     def succeed(self, number: int, address: str, account: str, now: int) -> None:
-        for subject, partner in self.pair(address, account, now):
+        network = self.network(account, now)
+        network[0].successes.append(now)
+        for subject, partner in [*self.pair(address, account, now), *([network] if number not in self.first else [])]:
             subject.events = [
                 event
                 for event in subject.events
@@ -156,7 +202,7 @@ class Model:
 
     def read(self, address: str, account: str, now: int) -> dict[str, Any]:
         counts, open_ = {}, set()
-        for subject, _ in self.pair(address, account, now):
+        for subject, _ in [*self.pair(address, account, now), self.network(account, now)]:
             counts.update({rule.name: subject.failed(rule, now) for rule in subject.rules})
             open_ |= set(subject.closes)
         return {"counts": counts, "open": open_}
@@ -164,9 +210,14 @@ class Model:
     def reset(self, address: str, account: str) -> None:
         self.subjects.pop(("address", address), None)
         self.subjects.pop(("account", account), None)
+        self.subjects.pop(("network", NETWORK), None)
 
 
 # -- the same, through the detector --------------------------------------------------------------------
+
+
+def observation(address: str, account: str) -> Observation:
+    return Observation(address=address, network=NETWORK, account=account)
 
 
 class Real:
@@ -175,15 +226,17 @@ class Real:
     runs = itertools.count()
 
     def __init__(self, store: Any) -> None:
-        self.store = store
-        self.detector = Detector(RULES, key=b"run %d" % next(self.runs), lease=LEASE, cap=CAP)
+        self.store, self.now = store, NOW
+        key = b"run %d" % next(self.runs)
+        self.detector = Detector(RULES, key=key, lease=LEASE, cap=CAP, clock=lambda: self.now / SECOND)
         self.attempts: list[Attempt] = []
 
     def begin(self, address: str, account: str) -> Attempt:
-        self.attempts.append(self.detector.attempt(Observation(address=address, account=account)))
+        self.attempts.append(self.detector.attempt(observation(address, account)))
         return self.attempts[-1]
 
     def run(self, procedure: Any, now: int) -> Any:
+        self.now = now
         return run(procedure, lambda ops: self.store.execute(ops, now))
 
     def reserve(self, address: str, account: str, now: int) -> dict[str, Any]:
@@ -203,7 +256,7 @@ class Real:
         return {"counts": found.counts, "open": found.open, "opened": opened}
 
     def read(self, address: str, account: str, now: int) -> dict[str, Any]:
-        who = self.detector.attempt(Observation(address=address, account=account))
+        who = self.detector.attempt(observation(address, account))
         found = self.run(self.detector.read(who), now)
         return {"counts": found.counts, "open": found.open}
 
@@ -237,7 +290,7 @@ def compare(store: Any, steps: list[tuple[int, tuple[str, Any, str]]]) -> None:
             assert real.fail(real.begin(first, account), now) == expected
         elif action == "reset":
             model.reset(first, account)
-            who = real.detector.attempt(Observation(address=first, account=account))
+            who = real.detector.attempt(observation(first, account))
             real.run(real.detector.reset(who), now)
         elif action == "read":
             assert real.read(first, account, now) == model.read(first, account, now)
@@ -257,7 +310,8 @@ def settle(real: Real, model: Model, action: str, back: int, now: int) -> None:
         return
     if action == "succeed":
         model.succeed(number, *whose, now)
-        real.store.execute(real.detector.pass_ops(attempt), now)
+        ops = [*real.detector.success_ops(attempt.observation), *real.detector.pass_ops(attempt)]
+        real.store.execute(ops, now)
     else:
         model.abandon(number, *whose, now)
         real.store.execute(real.detector.abandon_ops(attempt), now)
