@@ -82,6 +82,7 @@ class Settings:
     blocked_response: str | Callable[..., Any] | None
     sync_interval: float
     fail_mode: str
+    fail_mode_paths: tuple[tuple[str, str], ...]
     store_timeout: float
     reserve_wait: float
     reserve_max_waiters: int | None
@@ -98,6 +99,13 @@ class Settings:
     @property
     def enforces(self) -> bool:
         return self.mode == "enforce"
+
+    def fail_mode_at(self, path: str) -> str:
+        """FAIL_MODE for a path: that of the longest path named that it is, or is below."""
+        for prefix, mode in self.fail_mode_paths:
+            if path == prefix or path.startswith(prefix.rstrip("/") + "/"):
+                return mode
+        return self.fail_mode
 
 
 # -- parsers: each returns the parsed value or raises ValueError(problem, hint) -----------------------
@@ -257,12 +265,21 @@ def _header(value: Any) -> str:
     return value
 
 
+_REDIS_SCHEMES = (
+    *("redis://", "rediss://", "unix://"),
+    *("redis+cluster://", "rediss+cluster://", "redis+sentinel://", "rediss+sentinel://"),
+)
+
+
 def _redis_url(value: Any) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str) or not value.startswith(("redis://", "rediss://", "unix://")):
+    if not isinstance(value, str) or not value.startswith(_REDIS_SCHEMES):
         # The value is not repeated: it may hold a password.
-        raise ValueError("is no Redis URL", "Give redis://…, rediss://… or unix://…, or None for CACHE_ALIAS.")
+        raise ValueError(
+            "is no Redis URL",
+            "Give redis://…, rediss://…, unix://…, redis+cluster://… or redis+sentinel://…, or None for CACHE_ALIAS.",
+        )
     return value
 
 
@@ -305,6 +322,21 @@ def _paths(value: Any) -> tuple[str, ...]:
         if not isinstance(path, str) or not path.startswith("/") or not path.strip("/"):
             raise ValueError(f"has the entry {path!r:.80}", "A path starts with '/', and '/' alone would exempt all.")
     return tuple(value)
+
+
+_fail_mode = _choice("local", "open", "closed")
+
+
+def _fail_modes(value: Any) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """The mode, and those of single paths: the longest path first, since it is the one that counts."""
+    if not isinstance(value, Mapping):
+        return _fail_mode(value), ()
+    modes = {name: _part(_fail_mode, mode, f"has for {name!r:.80}") for name, mode in value.items()}
+    default = modes.pop("default", "local")
+    for path in modes:
+        if not isinstance(path, str) or not path.startswith("/") or not path.strip("/"):
+            raise ValueError(f"has the path {path!r:.80}", "A path starts with '/'; for all others there is 'default'.")
+    return default, tuple(sorted(modes.items(), key=lambda item: -len(item[0])))
 
 
 def _rules(value: Any) -> Mapping[str, Any]:
@@ -413,8 +445,8 @@ KEYS: dict[str, Key] = {
     "BLOCK_STATUS": Key(403, _choice(403, 429), "the status of a refused request: 403 or 429"),
     "BLOCKED_RESPONSE": Key(None, _callable_path, "a callable (request, refusal) → HttpResponse of your own"),
     "SYNC_INTERVAL": Key(1, _seconds(0, 3600), "how often a process asks whether the blocks have changed"),
-    "FAIL_MODE": Key("local", _choice("local", "open", "closed"), "what happens while the store is away"),
-    "STORE_TIMEOUT": Key(0.05, _seconds(0.001, 60), "how long the store may take to answer"),
+    "FAIL_MODE": Key("local", _fail_modes, "what happens while the store is away; a dict: for single paths"),
+    "STORE_TIMEOUT": Key(0.05, _seconds(0.001, 60), "how long one request may wait for the store, all in all"),
     "RESERVE_WAIT": Key(10, _seconds(0, 60), "how long an attempt may wait for others to finish"),
     "RESERVE_MAX_WAITERS": Key(None, _whole(0, 100_000, optional=True), "attempts that may wait in one process"),
     "MAX_ACTIVE_BLOCKS": Key(100_000, _whole(1, 10_000_000), "automatic blocks in force at one time, at most"),
@@ -495,6 +527,7 @@ def _contradictions(values: Mapping[str, Any]) -> list[InvalidSetting]:
 
 def _build(values: dict[str, Any], mode: str | None) -> Settings:
     overrides = values["rules"]
+    values["fail_mode"], values["fail_mode_paths"] = values["fail_mode"]
     values["rules"] = _rules_in_force(values)
     key = values.pop("hmac_key")
     if mode is not None:

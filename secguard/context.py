@@ -50,6 +50,7 @@ class RequestContext:
         "refused",
         "request",
         "rows",
+        "store_budget",
         "suspicion",
     )
 
@@ -85,6 +86,8 @@ class RequestContext:
         self.exempt: bool | None = None
         #: What is known of the device: a room above knows what that is.
         self.device: Any = None
+        #: How long the request has waited for the store so far: a room above knows how that is counted.
+        self.store_budget: Any = None
         self._request_id = ""
 
     @property

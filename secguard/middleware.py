@@ -57,9 +57,8 @@ class SecurityGuardMiddleware:
         context = _enter(request)
         if context is None:
             return self.get_response(request)
-        synchroniser = get_synchroniser()
-        if synchroniser.due():
-            synchroniser.poll()
+        if get_synchroniser().due():
+            _poll(context)
         refusal = _look_up(context)
         if refusal is not None:
             return refusal
@@ -87,9 +86,8 @@ class SecurityGuardMiddleware:
         context = _enter(request)
         if context is None:
             return await self.get_response(request)
-        synchroniser = get_synchroniser()
-        if synchroniser.due():
-            await synchroniser.apoll()
+        if get_synchroniser().due():
+            await _apoll(context)
         refusal = _look_up(context)
         if refusal is not None:
             return refusal
@@ -142,6 +140,23 @@ def _enter(request: HttpRequest) -> RequestContext | None:
     if not context.address.known:
         report_address_unknown(context)
     return context
+
+
+def _poll(context: RequestContext) -> None:
+    """Look for news of blocks. Bound, because the request's time for the store counts from here."""
+    token = bind(context)
+    try:
+        get_synchroniser().poll()
+    finally:
+        unbind(token)
+
+
+async def _apoll(context: RequestContext) -> None:
+    token = bind(context)
+    try:
+        await get_synchroniser().apoll()
+    finally:
+        unbind(token)
 
 
 def _is_exempt(path: str) -> bool:

@@ -21,7 +21,7 @@ from secguard.doors.denials import known_user
 from secguard.events import EventType
 from secguard.failures import report_failure
 from secguard.logging import get_event_logger
-from secguard.pipeline import get_store, note_rate_limited
+from secguard.pipeline import fail_mode, get_store, note_rate_limited
 
 _PERIODS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _STREAM = b"th"
@@ -125,7 +125,7 @@ class Throttle:
     @staticmethod
     def _passes_all_the_same() -> bool:
         """FAIL_MODE "closed" refuses logins while the store is away, not pages."""
-        return get_store().degraded and get_settings().fail_mode == "closed"
+        return get_store().degraded and fail_mode() == "closed"
 
     def hit(self, request: HttpRequest) -> Excess | None:
         """Count a request. → what is to be refused, or None. Never raises for what a request holds."""

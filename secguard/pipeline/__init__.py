@@ -3,7 +3,7 @@
 from secguard.pipeline.attempts import Pipeline
 from secguard.pipeline.consecutive import Clearance, Failure, note_failure, note_rebinding, note_success
 from secguard.pipeline.decisions import block, follow_up, is_exempt, keep_up, lock
-from secguard.pipeline.parts import get_locks, get_replica, get_store, get_waiting_room
+from secguard.pipeline.parts import fail_mode, get_locks, get_replica, get_store, get_waiting_room
 from secguard.pipeline.reports import (
     get_refusals,
     make_event,
@@ -24,6 +24,7 @@ __all__ = [
     "Failure",
     "Pipeline",
     "block",
+    "fail_mode",
     "follow_up",
     "get_locks",
     "get_refusals",

@@ -25,6 +25,7 @@ from secguard.network import ClientAddress
 from secguard.pipeline.decisions import follow_up, is_exempt, keep_up
 from secguard.pipeline.parts import get_locks, get_replica, get_store, get_waiting_room
 from secguard.pipeline.reports import note_refused_attempt
+from secguard.stores.budget import request_budget
 
 T = TypeVar("T")
 
@@ -277,6 +278,7 @@ class Pipeline:
                         answer = stay.take_turn(step.key)
                     elif type(step) is Pause and (answer := stay.may_pause(step.queuing)):
                         time.sleep(step.seconds)
+                        request_budget().renew()
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]
 
@@ -293,6 +295,7 @@ class Pipeline:
                         answer = stay.take_turn(step.key)
                     elif type(step) is Pause and (answer := stay.may_pause(step.queuing)):
                         await asyncio.sleep(step.seconds)
+                        request_budget().renew()
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]
 

@@ -6,8 +6,10 @@ from secguard.blocking.locks import Locks
 from secguard.blocking.replica import Replica
 from secguard.blocking.waiting import WaitingRoom
 from secguard.conf import get_settings, until_settings_change
+from secguard.context import current
 from secguard.pipeline.reports import report_degraded, report_recovered
 from secguard.stores import ResilientStore, choose_store
+from secguard.stores.resilient import Outage
 
 
 @until_settings_change
@@ -15,8 +17,18 @@ def get_store() -> ResilientStore:
     """The counters, behind everything that protects a user from them."""
     settings = get_settings()
     return ResilientStore(
-        choose_store(settings), fail_mode=settings.fail_mode, on_degraded=_degraded, on_recovered=_recovered
+        choose_store(settings),
+        fail_mode=fail_mode if settings.fail_mode_paths else settings.fail_mode,
+        on_degraded=_degraded,
+        on_recovered=_recovered,
     )
+
+
+def fail_mode() -> str:
+    """What FAIL_MODE says for the request at hand."""
+    context = current()
+    path = context.request.path if context is not None and context.request is not None else ""
+    return get_settings().fail_mode_at(path)
 
 
 @until_settings_change
@@ -44,8 +56,16 @@ _FAIL_MODE_HINTS = {
 
 
 def _degraded(error: Exception) -> None:
-    report_degraded("store", error, _FAIL_MODE_HINTS[get_settings().fail_mode])
+    report_degraded("store", error, _FAIL_MODE_HINTS[fail_mode()])
 
 
-def _recovered(seconds: float, operations: int) -> None:
-    report_recovered("store", seconds, local_operations=operations)
+def _recovered(outage: Outage) -> None:
+    report_recovered(
+        "store",
+        outage.seconds,
+        local_operations=outage.operations,
+        local_attempts=outage.attempts,
+        local_failures=outage.failures,
+        local_refusals=outage.refused,
+        relapses=outage.relapses,
+    )

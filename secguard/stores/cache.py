@@ -41,6 +41,7 @@ from secguard.detection.store import (
     Watch,
 )
 from secguard.exceptions import StoreError
+from secguard.stores.budget import request_budget
 
 _PIECE_SIZE = STREAM_SIZE + VALUE_SIZE
 #: What is counted: every attempt that holds a slot, those that failed, those whose end nobody knows.
@@ -49,6 +50,9 @@ _LINK_SECONDS = 30 * 24 * 3600
 _TOKEN_SECONDS = 24 * 3600
 #: Caches keep whole seconds, some by a clock of their own.
 _SLACK_SECONDS = 5
+#: An operation is up to forty trips, and none can be cut short: all those of a request may take ten times as long as
+#: one answer of Redis.
+_TIMEOUTS = 10
 #: How long a lock outlives a process that died with it, and how often it is asked for.
 _LOCK_SECONDS, _LOCK_PAUSE = 5, 0.001
 
@@ -79,13 +83,36 @@ def _has_value(watch: Watch, piece: bytes) -> bool:
     return not watch.distinct or piece[STREAM_SIZE:] != NO_VALUE
 
 
+class _Metered:
+    """A cache whose every call counts against the time that the request at hand may wait."""
+
+    def __init__(self, cache: Any, timeout: float) -> None:
+        self._cache, self._most = cache, timeout * _TIMEOUTS
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._cache, name)
+
+        def metered(*arguments: Any) -> Any:
+            budget = request_budget()
+            if budget.real >= self._most and name != "delete":  # locks are given back all the same
+                raise StoreError(f"the cache was slow: the {self._most * 1000:g} ms of a request are used up")
+            began = time.monotonic()
+            try:
+                return method(*arguments)
+            finally:
+                waited = time.monotonic() - began
+                budget.spend(waited, waited)
+
+        return metered
+
+
 class _Numbers:
     """Whole numbers in a cache that several processes add to, each with a timeout."""
 
-    def __init__(self, cache: Any) -> None:
+    def __init__(self, cache: Any, backend: BaseCache) -> None:
         self._cache = cache
-        # Of a proxy such as django.core.cache.cache this is the backend behind it.
-        self.backend: BaseCache = cache.incr.__self__
+        # Of a proxy such as django.core.cache.cache the backend behind it.
+        self.backend = backend
         # The incr that a backend inherits (database, files) reads and writes back, and with the cache's
         # default timeout at that: a count of 15 minutes would end after five.
         self._atomic = type(self.backend).incr is not BaseCache.incr
@@ -439,7 +466,9 @@ class CacheStore:
 
     ``cache``: one of Django's caches; best ``django.core.cache.cache`` or a ``ConnectionProxy``, which give
     every thread a connection of its own. ``clock``: seconds since the epoch; a cache tells no time, so it is
-    the clock of whichever process asks. ``slots``: into how many parts a window is cut.
+    the clock of whichever process asks. ``slots``: into how many parts a window is cut. ``timeout``: STORE_TIMEOUT
+    in seconds; a request whose calls together took ten times as long makes no further one (StoreError). A call that
+    hangs only the cache's own client can end: give it a time-out.
 
     A window is made of whole parts, each a number that is only ever added to (``incr``) or claimed (``add``),
     so that processes never overwrite each other. What that costs, compared with the exact stores:
@@ -468,11 +497,14 @@ class CacheStore:
 
     exact = False
 
-    def __init__(self, cache: Any, *, clock: Callable[[], float] = time.time, slots: int = 10) -> None:
+    def __init__(
+        self, cache: Any, *, clock: Callable[[], float] = time.time, slots: int = 10, timeout: float | None = None
+    ) -> None:
         if slots < 1:
             raise ValueError(f"slots is {slots}; a window has at least one")
-        self._cache, self._clock, self._slots = cache, clock, slots
-        self._numbers = _Numbers(cache)
+        self._clock, self._slots = clock, slots
+        self._cache = cache if timeout is None else _Metered(cache, timeout)
+        self._numbers = _Numbers(self._cache, cache.incr.__self__)
         self.shared = not isinstance(self._numbers.backend, (LocMemCache, DummyCache))
 
     def execute(self, ops: Sequence[Op], now: int | None = None) -> list[Reply]:

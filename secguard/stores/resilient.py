@@ -2,63 +2,49 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from threading import Lock
 
-from secguard.detection.store import FORGET, REFUSED, RESERVE, Collected, Op, Pending, Reply, Store
+from secguard.detection.store import FAIL, FORGET, REFUSED, RESERVE, Collected, Op, Pending, Reply, Store
+from secguard.stores.breaker import Breaker
 from secguard.stores.memory import MemoryStore
 
-#: Seconds between two looks at a store that is away: one probe a second and process.
-PROBE_INTERVAL = 1.0
 #: What a login is told while FAIL_MODE is "closed", in milliseconds.
 _CLOSED_RETRY_MS = 5_000
-
-
 #: Slots to give back once the store is there again, at most, and how many with one operation.
 _MAX_OWED, _MAX_OWED_AT_ONCE = 1_000, 50
+#: An outage that begins so soon after the last one belongs to it: the store comes and goes. It is over when the
+#: store has worked for so long. Between them there is no line, or there would be two each second.
+_RELAPSE_SECONDS, _SETTLED_SECONDS = 30.0, 10.0
 
 
-class Breaker:
-    """Open after one failure, then one trial a second. Thread-safe."""
+@dataclass(slots=True)
+class Outage:
+    """What happened in this process while the store was away.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, interval: float = PROBE_INTERVAL) -> None:
-        self._clock = clock
-        self._interval = interval
-        self._lock = Lock()
-        self.opened_at: float | None = None
-        self._next_probe = 0.0
+    ``seconds``: how long it was not asked. ``operations``: what the store would have been asked. ``attempts``,
+    ``failures``: logins begun and failed meanwhile; ``refused``: those that were not let try. ``relapses``: how
+    often it went away again before the outage was over.
+    """
 
-    def may_try(self) -> bool:
-        """Is the store to be asked? While open, one caller an interval is told yes."""
-        if self.opened_at is None:
-            return True
-        now = self._clock()
-        with self._lock:
-            if self.opened_at is not None and now < self._next_probe:
-                return False
-            self._next_probe = now + self._interval
-            return True
+    seconds: float = 0.0
+    operations: int = 0
+    attempts: int = 0
+    failures: int = 0
+    refused: int = 0
+    relapses: int = 0
+    comes_and_goes: bool = False
+    back_at: float = float("-inf")
 
-    def failed(self) -> bool:
-        """Note a failure. → True if this one opened the breaker."""
-        now = self._clock()
-        with self._lock:
-            first = self.opened_at is None
-            if first:
-                self.opened_at = now
-            self._next_probe = now + self._interval
-            return first
-
-    def succeeded(self) -> float | None:
-        """Note a success. → how long the breaker was open, in seconds, if this one closed it."""
-        if self.opened_at is None:
-            return None
-        with self._lock:
-            opened, self.opened_at = self.opened_at, None
-        return None if opened is None else self._clock() - opened
+    def note(self, ops: Sequence[Op], replies: Sequence[Reply]) -> None:
+        """Operations that were done here. What belongs to one attempt has one id."""
+        self.operations += len(ops)
+        self.attempts += len({op.ids for op in ops if op.code == RESERVE})
+        self.failures += len({op.ids for op in ops if op.code == FAIL})
+        self.refused += len({op.ids for op, reply in zip(ops, replies, strict=True) if reply.status == REFUSED})
 
 
 class _GuardedPending:
@@ -74,24 +60,27 @@ class _GuardedPending:
             return self._store.worked(self._inner.collect())
         except Exception as error:
             return self._store.fell_back(error, self._ops, self._now)
+        except BaseException:
+            self._store.breaker.gave_up()
+            raise
 
 
 class ResilientStore:
     """A store that never raises.
 
     While ``primary`` is away, ``fail_mode`` decides: ``local`` counts in this process (bounded), ``open``
-    counts nothing, ``closed`` refuses reservations. What was counted locally is not merged afterwards: other
-    processes counted too, and added up they would punish the honest for an outage.
-    ``on_degraded(error)`` and ``on_recovered(seconds, operations)`` are called once an episode.
+    counts nothing, ``closed`` refuses reservations; a function says which it is for the request at hand. What was
+    counted locally is not merged afterwards: other processes counted too, and added up they would punish the
+    honest for an outage. ``on_degraded(error)`` and ``on_recovered(outage)`` are called once an outage.
     """
 
     def __init__(
         self,
         primary: Store,
         *,
-        fail_mode: str = "local",
+        fail_mode: str | Callable[[], str] = "local",
         on_degraded: Callable[[Exception], None] = lambda error: None,
-        on_recovered: Callable[[float, int], None] = lambda seconds, operations: None,
+        on_recovered: Callable[[Outage], None] = lambda outage: None,
         breaker: Breaker | None = None,
     ) -> None:
         self.primary = primary
@@ -100,9 +89,11 @@ class ResilientStore:
         self.breaker = breaker or Breaker()
         self.on_degraded = on_degraded
         self.on_recovered = on_recovered
-        self._fail_mode = fail_mode
+        self._fail_mode = fail_mode if callable(fail_mode) else lambda: fail_mode
         self._local = MemoryStore()
-        self._local_operations = 0
+        self._lock = Lock()
+        self._outage: Outage | None = None
+        self._ended_at = float("-inf")
         self._owed: deque[Op] = deque(maxlen=_MAX_OWED)
         self._tokens: dict[str, str | None] = {}
 
@@ -120,6 +111,9 @@ class ResilientStore:
             return self.worked(self.primary.execute(wanted, now))[-len(ops) :]
         except Exception as error:
             return self.fell_back(error, wanted, now)[-len(ops) :]
+        except BaseException:
+            self.breaker.gave_up()
+            raise
 
     async def aexecute(self, ops: Sequence[Op], now: int | None = None) -> list[Reply]:
         if not ops:
@@ -131,6 +125,9 @@ class ResilientStore:
             return self.worked(await self.primary.aexecute(wanted, now))[-len(ops) :]
         except Exception as error:
             return self.fell_back(error, wanted, now)[-len(ops) :]
+        except BaseException:
+            self.breaker.gave_up()
+            raise
 
     def send(self, ops: Sequence[Op], now: int | None = None) -> Pending:
         if not ops or not self.breaker.may_try():
@@ -139,6 +136,9 @@ class ResilientStore:
             return _GuardedPending(self, self.primary.send(ops, now), ops, now)
         except Exception as error:
             return Collected(self.fell_back(error, ops, now))
+        except BaseException:
+            self.breaker.gave_up()
+            raise
 
     # -- tokens: None while nobody knows, which changes nothing ---------------------------------------
 
@@ -150,6 +150,9 @@ class ResilientStore:
         except Exception as error:
             self._note(error)
             return self._tokens.get(name)
+        except BaseException:
+            self.breaker.gave_up()
+            raise
 
     async def aget_token(self, name: str) -> str | None:
         if not self.breaker.may_try():
@@ -159,6 +162,9 @@ class ResilientStore:
         except Exception as error:
             self._note(error)
             return self._tokens.get(name)
+        except BaseException:
+            self.breaker.gave_up()
+            raise
 
     def set_token(self, name: str, value: str) -> None:
         if not self.breaker.may_try():
@@ -168,6 +174,9 @@ class ResilientStore:
             self.worked([])
         except Exception as error:
             self._note(error)
+        except BaseException:
+            self.breaker.gave_up()
+            raise
 
     def _know(self, name: str, token: str | None) -> str | None:
         self.worked([])
@@ -178,19 +187,37 @@ class ResilientStore:
 
     def worked(self, replies: list[Reply]) -> list[Reply]:
         """The store answered. If it had been away, say so."""
-        seconds = self.breaker.succeeded()
-        if seconds is not None:
-            operations, self._local_operations = self._local_operations, 0
-            self.on_recovered(seconds, operations)
+        if self._outage is not None:
+            self._recover()
         return replies
+
+    def _recover(self) -> None:
+        seconds = self.breaker.succeeded()
+        now = self.breaker.clock()
+        with self._lock:
+            outage = self._outage
+            if outage is None:
+                return
+            if seconds is not None:
+                outage.seconds, outage.back_at = outage.seconds + seconds, now
+            if outage.comes_and_goes and now - outage.back_at < _SETTLED_SECONDS:
+                return
+            self._outage, self._ended_at = None, now
+        self.on_recovered(outage)
 
     def fell_back(self, error: Exception, ops: Sequence[Op], now: int | None) -> list[Reply]:
         self._note(error)
         return self._locally(ops, now)
 
     def _note(self, error: Exception) -> None:
-        if self.breaker.failed():
-            self.on_degraded(error)
+        if not self.breaker.failed():
+            return
+        with self._lock:
+            if self._outage is not None:
+                self._outage.relapses += 1
+                return
+            self._outage = Outage(comes_and_goes=self.breaker.clock() - self._ended_at < _RELAPSE_SECONDS)
+        self.on_degraded(error)
 
     def _with_owed(self, ops: Sequence[Op]) -> list[Op]:
         """These operations, after those that the store still has to hear of."""
@@ -201,14 +228,19 @@ class ResilientStore:
         return [*owed, *ops]
 
     def _locally(self, ops: Sequence[Op], now: int | None) -> list[Reply]:
-        self._local_operations += len(ops)
         # A slot that is not given back would be held for its lease, and then limit like a failure.
         self._owed.extend(op for op in ops if op.code == FORGET and op.ids)
-        if self._fail_mode == "local":
-            return self._local.execute(ops, now)
-        if self._fail_mode == "closed":
-            return [_refused(op) for op in ops]
-        return [Reply() for op in ops]
+        mode = self._fail_mode()
+        if mode == "local":
+            replies = self._local.execute(ops, now)
+        elif mode == "closed":
+            replies = [_refused(op) for op in ops]
+        else:
+            replies = [Reply() for op in ops]
+        with self._lock:
+            if self._outage is not None:
+                self._outage.note(ops, replies)
+        return replies
 
 
 def _refused(op: Op) -> Reply:

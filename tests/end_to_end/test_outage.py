@@ -19,7 +19,7 @@ from django.http import HttpResponse
 
 from secguard.models import Block
 from secguard.pipeline import get_store
-from secguard.stores.resilient import PROBE_INTERVAL, Breaker
+from secguard.stores.breaker import PROBE_INTERVAL, Breaker
 from secguard.testing import CapturedEvents, ManualClock
 from tests.end_to_end import serving
 from tests.end_to_end.backends import CountingBackend

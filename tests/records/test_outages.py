@@ -19,7 +19,7 @@ from secguard.pipeline import block, get_store
 from secguard.records import FULL_LOAD_INTERVAL, TOKEN, UNSHARED_INTERVAL, Synchroniser, database_now
 from secguard.records.synchroniser import LONGEST_RETRY
 from secguard.stores import ResilientStore
-from secguard.stores.resilient import Breaker
+from secguard.stores.breaker import Breaker
 from secguard.testing import CapturedEvents, ManualClock
 from tests.conftest import without_block_table
 from tests.records.rows import (

@@ -51,8 +51,7 @@ def number(n: int) -> bytes:
 async def hang_up(store: Any) -> None:
     """Close the idle connections of this event loop."""
     if isinstance(store, RedisStore):
-        for connection, _ in store._idle_of_this_loop():
-            await connection.disconnect()
+        await store.aclose()
 
 
 class Drive:

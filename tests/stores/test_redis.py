@@ -17,7 +17,7 @@ import redis
 from secguard.detection import DEFAULT_RULES, Detector
 from secguard.detection.detector import Attempt, Observation, run
 from secguard.detection.store import FAIL, GRANTED, READ, RESERVE, Op
-from secguard.stores.redis import RedisStore
+from secguard.stores.redis import RedisStore, server
 from tests.stores.conftest import PATIENT
 from tests.stores.drive import (
     ANNA,
@@ -203,7 +203,7 @@ def test_a_connection_closed_while_idle_is_replaced(
     store: RedisStore, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.execute([fail(1)], NOW)
-    monkeypatch.setattr("secguard.stores.redis._IDLE_SECONDS", -1)  # every connection lay idle long enough
+    monkeypatch.setattr(server, "_IDLE_SECONDS", -1)  # every connection lay idle long enough
     redis_client.client_kill_filter(_type="normal", skipme=True)
     redis_client.ping()
     assert store.execute([fail(2)], NOW)[0].counts == (2,)
@@ -213,7 +213,7 @@ async def test_a_connection_closed_while_idle_is_replaced_when_awaited(
     store: RedisStore, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.aexecute([fail(1)], NOW)
-    monkeypatch.setattr("secguard.stores.redis._IDLE_SECONDS", -1)
+    monkeypatch.setattr(server, "_IDLE_SECONDS", -1)
     redis_client.client_kill_filter(_type="normal", skipme=True)
     redis_client.ping()
     for _ in range(3):

@@ -15,7 +15,7 @@ from django.db import DatabaseError
 from secguard.detection.store import FAIL, FORGET, GRANTED, READ, REFUSED, RESERVE, Op, Pending, Reply
 from secguard.exceptions import StoreError
 from secguard.stores import MemoryStore, RedisStore, ResilientStore
-from secguard.stores.resilient import PROBE_INTERVAL, Breaker
+from secguard.stores.breaker import PROBE_INTERVAL, Breaker
 from secguard.testing import ManualClock
 from tests.stores.drive import ANNA, GUESSES, KEY, LOGIN, NOW, TALLY, hang_up, number, panel
 
@@ -112,7 +112,7 @@ class Guard:
             self.primary,
             fail_mode=fail_mode,
             on_degraded=self.degraded.append,
-            on_recovered=lambda seconds, operations: self.recovered.append((seconds, operations)),
+            on_recovered=lambda outage: self.recovered.append((outage.seconds, outage.operations)),
             breaker=Breaker(clock=self.clock),
         )
 
@@ -351,7 +351,55 @@ def test_the_next_episode_is_told_again() -> None:
         guard.primary.error = None
         guard.clock.advance(PROBE_INTERVAL)
         guard.do(FAIL)
+        guard.clock.advance(60)
     assert (len(guard.degraded), len(guard.recovered)) == (3, 3)
+
+
+def test_a_store_that_comes_and_goes_is_told_of_twice_and_not_each_second() -> None:
+    guard = Guard()
+    for _ in range(20):
+        guard.primary.error = redis.ConnectionError()
+        guard.do(FAIL)
+        guard.primary.error = None
+        guard.clock.advance(4)
+        guard.do(FAIL)
+    assert (len(guard.degraded), len(guard.recovered)) == (2, 1)
+    for _ in range(2):
+        guard.clock.advance(10)
+        guard.do(FAIL)
+    assert (len(guard.degraded), len(guard.recovered)) == (2, 2)
+
+
+def test_a_store_that_comes_and_goes_is_asked_less_often_but_every_four_seconds() -> None:
+    clock = ManualClock()
+    breaker = Breaker(clock)
+    for interval in (1, 2, 4, 4):
+        assert breaker.failed()
+        clock.advance(interval - 0.01)
+        assert not breaker.may_try()
+        clock.advance(0.01)
+        assert breaker.may_try()
+        breaker.succeeded()
+
+
+def test_nobody_else_asks_while_somebody_looks_whether_the_store_is_back() -> None:
+    clock = ManualClock()
+    breaker = Breaker(clock)
+    breaker.failed()
+    clock.advance(PROBE_INTERVAL)
+    assert breaker.may_try()
+    clock.advance(5 * PROBE_INTERVAL)
+    assert not breaker.may_try()
+    breaker.gave_up()
+    clock.advance(PROBE_INTERVAL)
+    assert breaker.may_try()
+
+
+def test_the_fail_mode_may_depend_on_the_request_at_hand() -> None:
+    modes = iter(["closed", "open"])
+    store = ResilientStore(Moody(), fail_mode=lambda: next(modes), breaker=Breaker(ManualClock()))
+    store.primary.error = redis.ConnectionError()  # type: ignore[attr-defined]
+    assert [store.execute(ops(RESERVE), NOW)[0].status for _ in range(2)] == [REFUSED, GRANTED]
 
 
 def test_recovery_says_how_many_operations_were_done_here() -> None:
@@ -364,6 +412,7 @@ def test_recovery_says_how_many_operations_were_done_here() -> None:
     guard.clock.advance(PROBE_INTERVAL)
     guard.do(READ, READ, READ)
     assert [operations for _, operations in guard.recovered] == [4]
+    guard.clock.advance(60)
     guard.primary.error = redis.ConnectionError()
     guard.do(FAIL)
     guard.primary.error = None

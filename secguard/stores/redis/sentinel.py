@@ -1,0 +1,103 @@
+"""Exact counters on the server that Sentinels name as the primary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+from redis.asyncio import connection as aconnection
+
+from secguard.stores.redis import script
+from secguard.stores.redis.addresses import Address, parse_several
+from secguard.stores.redis.server import _NO_INTRODUCTION, RedisStore
+from secguard.stores.redis.wire import AsyncWire, Patience
+
+_OWN_ARGUMENTS = ("sentinel_username", "sentinel_password")
+
+
+class SentinelStore(RedisStore):
+    """Counters on the primary of a service that Sentinels watch.
+
+    ``url``: ``redis+sentinel://[user:password@]host:port,host:port/service[/db]``; the user and password are the
+    server's, those of the Sentinels are the arguments ``sentinel_username`` and ``sentinel_password``.
+    ``sentinel_options``: arguments of the connections to the Sentinels. Otherwise as ``RedisStore``.
+
+    Who is the primary is asked when a connection is made after one failed, or after a server answered READONLY.
+    A fail-over loses what the new primary had not heard of yet; attempts in flight then count as unknown.
+    """
+
+    def __init__(
+        self, url: str, *, timeout: float = 0.05, sentinel_options: dict[str, Any] | None = None, **options: Any
+    ) -> None:
+        several = parse_several(url, 26379, _OWN_ARGUMENTS)
+        service, _, database = several.path.partition("/")
+        if not service:
+            raise ValueError("the URL names no service: redis+sentinel://host:port/SERVICE/0")
+        super().__init__("redis://", timeout=timeout, **{**options, **several.options, "db": int(database or 0)})
+        self._service = service
+        self._sentinels = list(several.hosts)
+        asked = {name.partition("_")[2]: several.query[name] for name in _OWN_ARGUMENTS if name in several.query}
+        self._sentinel_options = {**_NO_INTRODUCTION, "protocol": 2, **asked, **(sentinel_options or {})}
+        self._primary: Address | None = None
+
+    def address(self, patience: Patience) -> dict[str, Any]:
+        if self._primary is None:
+            self._primary = self._ask_sentinels(patience)
+        return self._at(self._options, self._primary)
+
+    async def aaddress(self, patience: Patience) -> dict[str, Any]:
+        if self._primary is None:
+            self._primary = await self._aask_sentinels(patience)
+        return self._at(self._options, self._primary)
+
+    def lost(self) -> None:
+        self._primary = None
+
+    def _ask_sentinels(self, patience: Patience) -> Address:
+        """The first Sentinel that knows. One that does not answer is asked last from now on."""
+        problem: Exception | None = None
+        for sentinel in list(self._sentinels):
+            try:
+                wire = self.connect(redis.Connection, self._at(self._sentinel_options, sentinel), patience)
+                try:
+                    wire.send(self._question, patience)
+                    return _answer(wire.read(patience))
+                finally:
+                    wire.close()
+            except (redis.RedisError, OSError) as error:
+                problem = self._postpone(sentinel, error)
+        raise redis.ConnectionError(f"No Sentinel names the primary of {self._service!r}: {problem}")
+
+    async def _aask_sentinels(self, patience: Patience) -> Address:
+        problem: Exception | None = None
+        for sentinel in list(self._sentinels):
+            wire = AsyncWire(self.aconnect(aconnection.Connection, self._at(self._sentinel_options, sentinel)))
+            try:
+                return _answer((await wire.exchange(self._question, 1, patience))[0])
+            except (redis.RedisError, OSError) as error:
+                problem = self._postpone(sentinel, error)
+            finally:
+                await wire.close()
+        raise redis.ConnectionError(f"No Sentinel names the primary of {self._service!r}: {problem}")
+
+    def _postpone(self, sentinel: Address, error: Exception) -> Exception:
+        others = [each for each in self._sentinels if each != sentinel]
+        self._sentinels = [*others, sentinel]
+        return error
+
+    @property
+    def _question(self) -> bytes:
+        return script.command(b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", self._service.encode())
+
+    @staticmethod
+    def _at(options: dict[str, Any], address: Address) -> dict[str, Any]:
+        host, port = address
+        return {**options, "host": host, "port": port}
+
+
+def _answer(raw: Any) -> Address:
+    if isinstance(raw, Exception):
+        raise raw
+    if not raw:
+        raise redis.ConnectionError("it does not know the service")
+    return raw[0].decode(), int(raw[1])
