@@ -597,6 +597,9 @@ class _Cached(Generic[T]):
                 self.value = self._function()
             return self.value
 
+    def start_anew(self) -> None:
+        self.value, self._lock = _missing, RLock()
+
 
 _cached: list[_Cached[Any]] = []
 
@@ -622,6 +625,17 @@ def reset() -> None:
     """Forget everything that was derived from the settings."""
     for cached in _cached:
         cached.value = _missing
+
+
+def _start_anew_after_fork() -> None:
+    """A forked process shares no counters, connections or floods to be reported with its parent, and no lock that a
+    thread held there, which does not exist here."""
+    for cached in _cached:
+        cached.start_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew_after_fork)
 
 
 def _on_setting_changed(*, setting: str, **kwargs: object) -> None:
