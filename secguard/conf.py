@@ -102,10 +102,12 @@ class Settings:
 
     def fail_mode_at(self, path: str) -> str:
         """FAIL_MODE for a path: that of the longest path named that it is, or is below."""
-        for prefix, mode in self.fail_mode_paths:
-            if path == prefix or path.startswith(prefix + "/"):
-                return mode
-        return self.fail_mode
+        return next((mode for top, mode in self.fail_mode_paths if is_at_or_below(path, top)), self.fail_mode)
+
+
+def is_at_or_below(path: str, top: str) -> bool:
+    """Is a request's path ``top``, or below it?"""
+    return path == top or path.startswith(top.rstrip("/") + "/")
 
 
 # -- parsers: each returns the parsed value or raises ValueError(problem, hint) -----------------------
@@ -315,11 +317,16 @@ def _proxies(value: Any) -> TrustedProxies:
     return TrustedProxies(peers, hops)
 
 
+def _is_top(path: object) -> bool:
+    """Is it a path that others are below? '/' alone would be all of them."""
+    return isinstance(path, str) and path.startswith("/") and bool(path.strip("/"))
+
+
 def _paths(value: Any) -> tuple[str, ...]:
     if isinstance(value, (str, bytes)) or not isinstance(value, (list, tuple, set, frozenset)):
         raise _bad(value, "Give a list of paths, such as ['/healthz'].")
     for path in value:
-        if not isinstance(path, str) or not path.startswith("/") or not path.strip("/"):
+        if not _is_top(path):
             raise ValueError(f"has the entry {path!r:.80}", "A path starts with '/', and '/' alone would exempt all.")
     return tuple(value)
 
@@ -334,7 +341,7 @@ def _fail_modes(value: Any) -> tuple[str, tuple[tuple[str, str], ...]]:
     modes = {name: _part(_fail_mode, mode, f"has for {name!r:.80}") for name, mode in value.items()}
     default = modes.pop("default", "local")
     for path in modes:
-        if not isinstance(path, str) or not path.startswith("/") or not path.strip("/"):
+        if not _is_top(path):
             raise ValueError(f"has the path {path!r:.80}", "A path starts with '/'; for all others there is 'default'.")
     paths = {path.rstrip("/"): mode for path, mode in modes.items()}
     return default, tuple(sorted(paths.items(), key=lambda item: -len(item[0])))

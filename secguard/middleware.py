@@ -16,7 +16,7 @@ from secguard.blocking import devices
 from secguard.blocking.refusals import Episode
 from secguard.blocking.replica import FOREVER, BlockEntry
 from secguard.blocking.response import Refusal, refuse, rewrite
-from secguard.conf import get_settings
+from secguard.conf import get_settings, is_at_or_below
 from secguard.context import RequestContext, bind, context_of, current, unbind
 from secguard.doors import denials, responses
 from secguard.events import EventType
@@ -160,15 +160,13 @@ async def _apoll(context: RequestContext) -> None:
 
 
 def _is_exempt(path: str) -> bool:
-    exempt = get_settings().exempt_paths
-    return any(path == each or path.startswith(each.rstrip("/") + "/") for each in exempt)
+    return any(is_at_or_below(path, each) for each in get_settings().exempt_paths)
 
 
 def is_trap(path: str) -> bool:
     """Is it a path of TRAP_PATHS, below one, or with such an ending?"""
     return any(
-        path.endswith(trap[1:]) if trap[0] == "*" else path == trap or path.startswith(trap.rstrip("/") + "/")
-        for trap in get_settings().trap_paths
+        path.endswith(trap[1:]) if trap[0] == "*" else is_at_or_below(path, trap) for trap in get_settings().trap_paths
     )
 
 

@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
-import warnings
-from collections.abc import Callable
 
 import pytest
 
 from secguard.conf import get_settings
 from secguard.pipeline import get_store
+from tests.forking import in_a_child
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
-
-
-def in_a_child(check: Callable[[], bool]) -> bool:
-    """Fork, and let the child say whether it holds. A child that hangs is ended by its alarm."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # there are other threads: that is the point
-        child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            signal.alarm(20)
-            code = 0 if check() else 2
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_a_child_has_a_store_of_its_own() -> None:

@@ -15,10 +15,9 @@ from secguard.stores.resilient import Outage
 @until_settings_change
 def get_store() -> ResilientStore:
     """The counters, behind everything that protects a user from them."""
-    settings = get_settings()
     return ResilientStore(
-        choose_store(settings),
-        fail_mode=fail_mode if settings.fail_mode_paths else settings.fail_mode,
+        choose_store(),
+        fail_mode=fail_mode,
         on_degraded=_degraded,
         on_recovered=_recovered,
     )

@@ -10,8 +10,8 @@ from threading import Lock
 PROBE_INTERVAL = 1.0
 #: A store that comes and goes is looked at less often, but so often that it is in use again within five seconds.
 _LONGEST_INTERVAL = 4.0
-#: Away again so soon after it was back, it never really was.
-_RELAPSE_SECONDS = 30.0
+#: Away again so soon after it was back, it never really was: it comes and goes.
+RELAPSE_SECONDS = 30.0
 #: A probe of which nothing was heard any more: its thread was killed with it.
 _LOST_PROBE_SECONDS = 10.0
 
@@ -49,7 +49,7 @@ class Breaker:
             first = self.opened_at is None
             if first:
                 self.opened_at = now
-                relapse = now - self._closed_at < _RELAPSE_SECONDS
+                relapse = now - self._closed_at < RELAPSE_SECONDS
                 self._interval = min(2 * self._interval, _LONGEST_INTERVAL) if relapse else self._shortest
             self._next_probe = now + self._interval
             return first
@@ -62,6 +62,13 @@ class Breaker:
                 return None
             self._closed_at = self.clock()
             return self._closed_at - opened
+
+    def __enter__(self) -> None:
+        """Around a call of the store: what ends the process or the task is no answer."""
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is not None and not issubclass(kind, Exception):
+            self.gave_up()
 
     def gave_up(self) -> None:
         """Whoever asked was stopped before there was an answer: somebody else may look, an interval from now."""

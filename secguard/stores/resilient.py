@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from threading import Lock
 
 from secguard.detection.store import FAIL, FORGET, REFUSED, RESERVE, Collected, Op, Pending, Reply, Store
-from secguard.stores.breaker import Breaker
+from secguard.stores.breaker import RELAPSE_SECONDS, Breaker
 from secguard.stores.memory import MemoryStore
 
 #: What a login is told while FAIL_MODE is "closed", in milliseconds.
 _CLOSED_RETRY_MS = 5_000
 #: Slots to give back once the store is there again, at most, and how many with one operation.
 _MAX_OWED, _MAX_OWED_AT_ONCE = 1_000, 50
-#: An outage that begins so soon after the last one belongs to it: the store comes and goes. It is over when the
-#: store has worked for so long. Between them there is no line, or there would be two each second.
-_RELAPSE_SECONDS, _SETTLED_SECONDS = 30.0, 10.0
+#: A store that comes and goes is back when it has worked for so long. Meanwhile there is no line, or there would be
+#: two each second.
+_SETTLED_SECONDS = 10.0
 
 
 @dataclass(slots=True)
@@ -57,12 +57,10 @@ class _GuardedPending:
 
     def collect(self) -> list[Reply]:
         try:
-            return self._store.worked(self._inner.collect())
+            with self._store.breaker:
+                return self._store.worked(self._inner.collect())
         except Exception as error:
             return self._store.fell_back(error, self._ops, self._now)
-        except BaseException:
-            self._store.breaker.gave_up()
-            raise
 
 
 class ResilientStore:
@@ -108,12 +106,10 @@ class ResilientStore:
             return self._locally(ops, now)
         wanted = self._with_owed(ops) if self._owed else list(ops)
         try:
-            return self.worked(self.primary.execute(wanted, now))[-len(ops) :]
+            with self.breaker:
+                return self.worked(self.primary.execute(wanted, now))[-len(ops) :]
         except Exception as error:
             return self.fell_back(error, wanted, now)[-len(ops) :]
-        except BaseException:
-            self.breaker.gave_up()
-            raise
 
     async def aexecute(self, ops: Sequence[Op], now: int | None = None) -> list[Reply]:
         if not ops:
@@ -122,23 +118,19 @@ class ResilientStore:
             return self._locally(ops, now)
         wanted = self._with_owed(ops) if self._owed else list(ops)
         try:
-            return self.worked(await self.primary.aexecute(wanted, now))[-len(ops) :]
+            with self.breaker:
+                return self.worked(await self.primary.aexecute(wanted, now))[-len(ops) :]
         except Exception as error:
             return self.fell_back(error, wanted, now)[-len(ops) :]
-        except BaseException:
-            self.breaker.gave_up()
-            raise
 
     def send(self, ops: Sequence[Op], now: int | None = None) -> Pending:
         if not ops or not self.breaker.may_try():
             return Collected(self._locally(ops, now))
         try:
-            return _GuardedPending(self, self.primary.send(ops, now), ops, now)
+            with self.breaker:
+                return _GuardedPending(self, self.primary.send(ops, now), ops, now)
         except Exception as error:
             return Collected(self.fell_back(error, ops, now))
-        except BaseException:
-            self.breaker.gave_up()
-            raise
 
     # -- tokens: None while nobody knows, which changes nothing ---------------------------------------
 
@@ -146,37 +138,31 @@ class ResilientStore:
         if not self.breaker.may_try():
             return self._tokens.get(name)
         try:
-            return self._know(name, self.primary.get_token(name))
+            with self.breaker:
+                return self._know(name, self.primary.get_token(name))
         except Exception as error:
             self._note(error)
             return self._tokens.get(name)
-        except BaseException:
-            self.breaker.gave_up()
-            raise
 
     async def aget_token(self, name: str) -> str | None:
         if not self.breaker.may_try():
             return self._tokens.get(name)
         try:
-            return self._know(name, await self.primary.aget_token(name))
+            with self.breaker:
+                return self._know(name, await self.primary.aget_token(name))
         except Exception as error:
             self._note(error)
             return self._tokens.get(name)
-        except BaseException:
-            self.breaker.gave_up()
-            raise
 
     def set_token(self, name: str, value: str) -> None:
         if not self.breaker.may_try():
             return
         try:
-            self.primary.set_token(name, value)
-            self.worked([])
+            with self.breaker:
+                self.primary.set_token(name, value)
+                self.worked([])
         except Exception as error:
             self._note(error)
-        except BaseException:
-            self.breaker.gave_up()
-            raise
 
     def _know(self, name: str, token: str | None) -> str | None:
         self.worked([])
@@ -216,7 +202,7 @@ class ResilientStore:
             if self._outage is not None:
                 self._outage.relapses += 1
                 return
-            self._outage = Outage(comes_and_goes=self.breaker.clock() - self._ended_at < _RELAPSE_SECONDS)
+            self._outage = Outage(comes_and_goes=self.breaker.clock() - self._ended_at < RELAPSE_SECONDS)
         self.on_degraded(error)
 
     def _with_owed(self, ops: Sequence[Op]) -> list[Op]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import redis
 
 from tests.conftest import ValkeyServer, _free_port
+from tests.end_to_end.serving import until
 
 SLOTS = 16_384
 
@@ -34,7 +33,7 @@ def running(folder: Path, port: int, *options: str) -> Iterator[subprocess.Popen
     folder.mkdir()
     command = [program(), *options, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ})
+        process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         until(lambda: answers(port), f"the server at {port} answers")
         yield process
@@ -49,14 +48,6 @@ def answers(port: int) -> bool:
             return bool(client.ping())
     except redis.RedisError:
         return False
-
-
-def until(happened: Callable[[], bool], what: str) -> None:
-    """Ask again until it has happened; the deadline is for what never will."""
-    deadline = time.monotonic() + 30
-    while not happened():
-        assert time.monotonic() < deadline, f"in vain: {what}"
-        time.sleep(0.05)
 
 
 @contextmanager
@@ -76,15 +67,8 @@ def cluster(folder: Path) -> Iterator[list[int]]:
             for other in clients:
                 other.execute_command("CLUSTER MEET", "127.0.0.1", ports[number], bus)
         for client in clients:
-            until(lambda client=client: b"cluster_state:ok" in _info(client), "the cluster is complete")
+            until(lambda client=client: client.cluster("INFO")["cluster_state"] == "ok", "the cluster is complete")
         yield ports
-
-
-def _info(client: redis.Redis) -> bytes:
-    found = client.execute_command("CLUSTER INFO")
-    if isinstance(found, dict):
-        return "".join(f"{name}:{value}\n" for name, value in found.items()).encode()
-    return found if isinstance(found, bytes) else str(found).encode()
 
 
 @contextmanager

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import os
 import socket
 import threading
-import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
@@ -18,6 +16,7 @@ from secguard.detection import DEFAULT_RULES, Detector
 from secguard.detection.detector import Attempt, Observation, run
 from secguard.detection.store import FAIL, GRANTED, READ, RESERVE, Op
 from secguard.stores.redis import RedisStore, server
+from tests.forking import in_a_child
 from tests.stores.conftest import PATIENT
 from tests.stores.drive import (
     ANNA,
@@ -169,16 +168,7 @@ def test_one_after_another_share_a_connection(store: RedisStore, redis_client: r
 def test_a_forked_process_shares_no_connection(store: RedisStore, redis_client: redis.Redis) -> None:
     store.execute([fail(0)], NOW)
     before = connections_received(redis_client)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads about: this child has none
-        child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            code = 0 if store.execute([fail(1)], NOW)[0].counts == (2,) else 2
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert in_a_child(lambda: store.execute([fail(1)], NOW)[0].counts == (2,))
     assert connections_received(redis_client) == before + 1
     assert store.execute([fail(2)], NOW)[0].counts == (3,)
     assert connections_received(redis_client) == before + 1

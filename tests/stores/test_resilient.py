@@ -119,6 +119,14 @@ class Guard:
     def do(self, *codes: bytes, first: int = 0) -> list[Reply]:
         return self.store.execute(ops(*codes, first=first), NOW)
 
+    def go_away_and_come_back(self, after: float) -> None:
+        """Noticed by a failure each time, ``after`` seconds apart."""
+        self.primary.error = redis.ConnectionError()
+        self.do(FAIL)
+        self.primary.error = None
+        self.clock.advance(after)
+        self.do(FAIL)
+
     def count(self) -> int:
         return self.do(READ)[0].counts[0]
 
@@ -346,11 +354,7 @@ def test_an_episode_is_told_once_at_its_beginning_and_once_at_its_end() -> None:
 def test_the_next_episode_is_told_again() -> None:
     guard = Guard()
     for _ in range(3):
-        guard.primary.error = redis.ConnectionError()
-        guard.do(FAIL)
-        guard.primary.error = None
-        guard.clock.advance(PROBE_INTERVAL)
-        guard.do(FAIL)
+        guard.go_away_and_come_back(PROBE_INTERVAL)
         guard.clock.advance(60)
     assert (len(guard.degraded), len(guard.recovered)) == (3, 3)
 
@@ -358,11 +362,7 @@ def test_the_next_episode_is_told_again() -> None:
 def test_a_store_that_comes_and_goes_is_told_of_twice_and_not_each_second() -> None:
     guard = Guard()
     for _ in range(20):
-        guard.primary.error = redis.ConnectionError()
-        guard.do(FAIL)
-        guard.primary.error = None
-        guard.clock.advance(4)
-        guard.do(FAIL)
+        guard.go_away_and_come_back(4)
     assert (len(guard.degraded), len(guard.recovered)) == (2, 1)
     for _ in range(2):
         guard.clock.advance(10)

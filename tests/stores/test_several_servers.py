@@ -12,9 +12,10 @@ from redis.crc import key_slot
 
 from secguard.detection.store import FAIL, READ, Op
 from secguard.stores import ClusterStore, SentinelStore, choose_store
+from tests.end_to_end.serving import until
 from tests.stores.conftest import PATIENT
 from tests.stores.drive import ANNA, LOGIN, NOW, TALLY, number, panel
-from tests.stores.several import cluster, until, watched_pair
+from tests.stores.several import cluster, watched_pair
 
 KEYS = [b"sg:a:%d" % n for n in range(30)]
 PANEL = panel(TALLY)
@@ -97,6 +98,13 @@ def test_a_slot_that_is_being_moved_is_followed(store: ClusterStore, nodes: list
 
 def test_a_token_is_found_again(store: ClusterStore) -> None:
     store.set_token("blocks", "x")
+    assert store.get_token("blocks") == "x"
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 2])
+def test_a_token_is_found_where_the_map_is_wrong(store: ClusterStore, nodes: list[int], wrong: int) -> None:
+    store.set_token("blocks", "x")
+    store._slots = dict.fromkeys(range(16_384), ("127.0.0.1", nodes[wrong]))
     assert store.get_token("blocks") == "x"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -17,6 +18,28 @@ class Several(NamedTuple):
     path: str
     query: dict[str, str]
     options: dict[str, Any]
+
+
+class Candidates:
+    """Servers any of which may be asked the same; one that does not answer is asked last from then on."""
+
+    def __init__(self, addresses: Iterable[Address]) -> None:
+        self._addresses = list(addresses)
+
+    def __iter__(self) -> Iterator[Address]:
+        return iter(list(self._addresses))
+
+    def postpone(self, address: Address) -> None:
+        self._addresses = [*(each for each in self._addresses if each != address), address]
+
+    def add(self, addresses: Iterable[Address]) -> None:
+        self._addresses = list(dict.fromkeys([*self._addresses, *addresses]))
+
+
+def with_address(options: Mapping[str, Any], address: Address) -> dict[str, Any]:
+    """The options of a connection to this address."""
+    host, port = address
+    return {**options, "host": host, "port": port}
 
 
 def parse_several(url: str, default_port: int, own: tuple[str, ...] = ()) -> Several:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 import redis
@@ -12,10 +12,12 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, NoScriptErr
 
 from secguard.detection.store import Collected, Op, Pending, Reply
 from secguard.stores.redis import script
-from secguard.stores.redis.addresses import Address, parse_several
+from secguard.stores.redis.addresses import Address, Candidates, parse_several, with_address
 from secguard.stores.redis.server import RedisStore
 from secguard.stores.redis.wire import Wire
 
+#: Packs a command; true: with the script itself, for a node that does not know it.
+Pack = Callable[[bool], bytes]
 #: How often one operation follows a slot that moves.
 _MAX_REDIRECTIONS = 5
 
@@ -57,7 +59,7 @@ class ClusterStore:
         several = parse_several(url, 6379)
         self._timeout = timeout
         self._options = {**options, **several.options}
-        self._seeds = list(several.hosts)
+        self._seeds = Candidates(several.hosts)
         self._nodes: dict[Address, RedisStore] = {}
         #: Which node holds a slot, as far as is known: ends of ranges are not kept, since slots move one by one.
         self._slots: dict[int, Address] = {}
@@ -85,7 +87,7 @@ class ClusterStore:
             for _, _, wire in waiting:
                 wire.close()  # its replies will not be read
         for place, answer in enumerate(answers):
-            answers[place] = self._follow(answer, ops[place], now)
+            answers[place] = self._follow(answer, ops[place].key, _packing(ops[place], now))
         return script.replies([[op] for op in ops], answers)
 
     async def aexecute(self, ops: Sequence[Op], now: int | None = None) -> list[Reply]:
@@ -104,7 +106,7 @@ class ClusterStore:
             self._forget_map()
             raise
         for place, answer in enumerate(answers):
-            answers[place] = await self._afollow(answer, ops[place], now)
+            answers[place] = await self._afollow(answer, ops[place].key, _packing(ops[place], now))
         return script.replies([[op] for op in ops], answers)
 
     def get_token(self, name: str) -> str | None:
@@ -113,11 +115,9 @@ class ClusterStore:
     async def aget_token(self, name: str) -> str | None:
         if not self._slots:
             await self._aread_map()
-        node = self._node_of(script.token_key(name))
-        answer = (await node.acommand(script.get_token(name), 1))[0]
-        if redirected := self._redirection(answer):
-            answer = (await redirected.acommand(script.get_token(name), 1))[0]
-        return script.text(answer)
+        key, packed = script.token_key(name), script.get_token(name)
+        answer = (await self._node_of(key).acommand(packed, 1))[0]
+        return script.text(await self._afollow(answer, key, lambda source: packed))
 
     def set_token(self, name: str, value: str) -> None:
         script.text(self._command(script.token_key(name), script.set_token(name, value)))
@@ -126,9 +126,7 @@ class ClusterStore:
         if not self._slots:
             self._read_map()
         answer = self._node_of(key).command(packed, 1)[0]
-        if redirected := self._redirection(answer):
-            answer = redirected.command(packed, 1)[0]
-        return answer
+        return self._follow(answer, key, lambda source: packed)
 
     # -- sending -------------------------------------------------------------------------------------
 
@@ -165,82 +163,69 @@ class ClusterStore:
     def _node(self, address: Address) -> RedisStore:
         node = self._nodes.get(address)
         if node is None:
-            options = {**self._options, "host": address[0], "port": address[1]}
+            options = with_address(self._options, address)
             node = self._nodes.setdefault(address, RedisStore("redis://", timeout=self._timeout, **options))
         return node
 
     # -- slots that moved, scripts that a node does not know: in both cases it has done nothing ------------
 
-    def _follow(self, answer: Any, op: Op, now: int | None) -> Any:
+    def _follow(self, answer: Any, key: bytes, pack: Pack) -> Any:
         for _ in range(_MAX_REDIRECTIONS):
-            step = self._next_step(answer, op, now)
+            step = self._next_step(answer, key, pack)
             if step is None:
                 break
             node, packed, replies = step
             answer = node.command(packed, replies)[-1]
         return answer
 
-    async def _afollow(self, answer: Any, op: Op, now: int | None) -> Any:
+    async def _afollow(self, answer: Any, key: bytes, pack: Pack) -> Any:
         for _ in range(_MAX_REDIRECTIONS):
-            step = self._next_step(answer, op, now)
+            step = self._next_step(answer, key, pack)
             if step is None:
                 break
             node, packed, replies = step
             answer = (await node.acommand(packed, replies))[-1]
         return answer
 
-    def _next_step(self, answer: Any, op: Op, now: int | None) -> tuple[RedisStore, bytes, int] | None:
+    def _next_step(self, answer: Any, key: bytes, pack: Pack) -> tuple[RedisStore, bytes, int] | None:
         """Whom to send what, and how many replies that has; None if the answer is one."""
-        if not isinstance(answer, Exception):
-            return None
         if isinstance(answer, NoScriptError):
-            return self._node_of(op.key), script.pack([[op]], now, source=True), 1
+            return self._node_of(key), pack(True), 1
         if isinstance(answer, TryAgainError):
-            return self._node_of(op.key), script.pack([[op]], now), 1
-        node = self._redirection(answer)
-        if node is None:
-            return None
+            return self._node_of(key), pack(False), 1
         if isinstance(answer, MovedError):
-            return node, script.pack([[op]], now), 1
-        return node, script.command(b"ASKING") + script.pack([[op]], now, source=True), 2
-
-    def _redirection(self, answer: Any) -> RedisStore | None:
-        if not isinstance(answer, AskError):
-            return None
-        node = self._node((answer.host, int(answer.port)))
-        if isinstance(answer, MovedError):
-            self._slots[int(answer.slot_id)] = (answer.host, int(answer.port))
-        return node
+            self._slots[int(answer.slot_id)] = _named_by(answer)
+            return self._node_of(key), pack(False), 1
+        if isinstance(answer, AskError):
+            return self._node(_named_by(answer)), script.command(b"ASKING") + pack(True), 2
+        return None
 
     # -- the map of slots ------------------------------------------------------------------------------
 
     def _forget_map(self) -> None:
         """Nodes come and go: it is read again before the next operation, from whichever of them answers."""
-        self._seeds = list(dict.fromkeys([*self._seeds, *self._slots.values()]))
+        self._seeds.add(self._slots.values())
         self._slots = {}
 
     def _read_map(self) -> None:
         problem: Exception | None = None
-        for seed in list(self._seeds):
+        for seed in self._seeds:
             try:
                 return self._take_map(seed, self._node(seed).command(_SLOTS, 1)[0])
             except (redis.RedisError, OSError) as error:
-                problem = self._postpone(seed, error)
+                self._seeds.postpone(seed)
+                problem = error
         raise redis.ConnectionError(f"No node of the cluster tells who holds its slots: {problem}")
 
     async def _aread_map(self) -> None:
         problem: Exception | None = None
-        for seed in list(self._seeds):
+        for seed in self._seeds:
             try:
                 return self._take_map(seed, (await self._node(seed).acommand(_SLOTS, 1))[0])
             except (redis.RedisError, OSError) as error:
-                problem = self._postpone(seed, error)
+                self._seeds.postpone(seed)
+                problem = error
         raise redis.ConnectionError(f"No node of the cluster tells who holds its slots: {problem}")
-
-    def _postpone(self, seed: Address, error: Exception) -> Exception:
-        """It is asked last from now on."""
-        self._seeds = [*(each for each in self._seeds if each != seed), seed]
-        return error
 
     def _take_map(self, seed: Address, answer: Any) -> None:
         """``answer``: of CLUSTER SLOTS, for each range its first and last slot, and the primary as host and port."""
@@ -270,8 +255,18 @@ _SLOTS = script.command(b"CLUSTER", b"SLOTS")
 
 async def _all_of(asked: Sequence[Awaitable[list[Any]]]) -> list[list[Any]]:
     """All of them side by side: none is left behind when one fails."""
-    found = await asyncio.gather(*asked, return_exceptions=True)
-    for each in found:
+    found: list[list[Any]] = []
+    for each in await asyncio.gather(*asked, return_exceptions=True):
         if isinstance(each, BaseException):
             raise each
-    return [each for each in found if not isinstance(each, BaseException)]
+        found.append(each)
+    return found
+
+
+def _packing(op: Op, now: int | None) -> Pack:
+    return lambda source: script.pack([[op]], now, source=source)
+
+
+def _named_by(answer: AskError) -> Address:
+    """The node that a redirection leads to."""
+    return answer.host, int(answer.port)

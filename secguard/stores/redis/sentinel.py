@@ -8,8 +8,8 @@ import redis
 from redis.asyncio import connection as aconnection
 
 from secguard.stores.redis import script
-from secguard.stores.redis.addresses import Address, parse_several
-from secguard.stores.redis.server import _NO_INTRODUCTION, RedisStore
+from secguard.stores.redis.addresses import Address, Candidates, parse_several, with_address
+from secguard.stores.redis.server import NO_INTRODUCTION, RedisStore
 from secguard.stores.redis.wire import AsyncWire, Patience
 
 _OWN_ARGUMENTS = ("sentinel_username", "sentinel_password")
@@ -35,20 +35,20 @@ class SentinelStore(RedisStore):
             raise ValueError("the URL names no service: redis+sentinel://host:port/SERVICE/0")
         super().__init__("redis://", timeout=timeout, **{**options, **several.options, "db": int(database or 0)})
         self._service = service
-        self._sentinels = list(several.hosts)
+        self._sentinels = Candidates(several.hosts)
         asked = {name.partition("_")[2]: several.query[name] for name in _OWN_ARGUMENTS if name in several.query}
-        self._sentinel_options = {**_NO_INTRODUCTION, "protocol": 2, **asked, **(sentinel_options or {})}
+        self._sentinel_options = {**NO_INTRODUCTION, "protocol": 2, **asked, **(sentinel_options or {})}
         self._primary: Address | None = None
 
     def address(self, patience: Patience) -> dict[str, Any]:
         if self._primary is None:
             self._primary = self._ask_sentinels(patience)
-        return self._at(self._options, self._primary)
+        return with_address(self._options, self._primary)
 
     async def aaddress(self, patience: Patience) -> dict[str, Any]:
         if self._primary is None:
             self._primary = await self._aask_sentinels(patience)
-        return self._at(self._options, self._primary)
+        return with_address(self._options, self._primary)
 
     def lost(self) -> None:
         self._primary = None
@@ -56,43 +56,35 @@ class SentinelStore(RedisStore):
     def _ask_sentinels(self, patience: Patience) -> Address:
         """The first Sentinel that knows. One that does not answer is asked last from now on."""
         problem: Exception | None = None
-        for sentinel in list(self._sentinels):
+        for sentinel in self._sentinels:
             try:
-                wire = self.connect(redis.Connection, self._at(self._sentinel_options, sentinel), patience)
+                wire = self.connect(redis.Connection, with_address(self._sentinel_options, sentinel), patience)
                 try:
                     wire.send(self._question, patience)
                     return _answer(wire.read(patience))
                 finally:
                     wire.close()
             except (redis.RedisError, OSError) as error:
-                problem = self._postpone(sentinel, error)
+                self._sentinels.postpone(sentinel)
+                problem = error
         raise redis.ConnectionError(f"No Sentinel names the primary of {self._service!r}: {problem}")
 
     async def _aask_sentinels(self, patience: Patience) -> Address:
         problem: Exception | None = None
-        for sentinel in list(self._sentinels):
-            wire = AsyncWire(self.aconnect(aconnection.Connection, self._at(self._sentinel_options, sentinel)))
+        for sentinel in self._sentinels:
+            wire = AsyncWire(self.aconnect(aconnection.Connection, with_address(self._sentinel_options, sentinel)))
             try:
                 return _answer((await wire.exchange(self._question, 1, patience))[0])
             except (redis.RedisError, OSError) as error:
-                problem = self._postpone(sentinel, error)
+                self._sentinels.postpone(sentinel)
+                problem = error
             finally:
                 await wire.close()
         raise redis.ConnectionError(f"No Sentinel names the primary of {self._service!r}: {problem}")
 
-    def _postpone(self, sentinel: Address, error: Exception) -> Exception:
-        others = [each for each in self._sentinels if each != sentinel]
-        self._sentinels = [*others, sentinel]
-        return error
-
     @property
     def _question(self) -> bytes:
         return script.command(b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", self._service.encode())
-
-    @staticmethod
-    def _at(options: dict[str, Any], address: Address) -> dict[str, Any]:
-        host, port = address
-        return {**options, "host": host, "port": port}
 
 
 def _answer(raw: Any) -> Address:

@@ -63,7 +63,7 @@ class RedisStore:
         )
         for not_ours in ("max_connections", "timeout", "socket_timeout", "socket_connect_timeout"):
             given.pop(not_ours, None)  # redis-py takes them from a URL: for a pool of its own, or as its time-outs
-        given.update(_NO_INTRODUCTION)
+        given.update(NO_INTRODUCTION)
         given.update(
             retry_on_timeout=False,
             retry_on_error=[],
@@ -287,7 +287,7 @@ def _is_replica(answers: list[Any]) -> bool:
 
 
 #: redis-py introduces itself on every connection, which costs a round trip and a time-out of its own.
-_NO_INTRODUCTION: dict[str, Any] = (
+NO_INTRODUCTION: dict[str, Any] = (
     {"driver_info": None}
     if "driver_info" in signature(redis.Connection.__init__).parameters
     or "driver_info" in signature(redis.connection.AbstractConnection.__init__).parameters

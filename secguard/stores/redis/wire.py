@@ -63,9 +63,7 @@ class Patience:
     def whole(self) -> float:
         """The same for what cannot be cut into slices."""
         seconds = max(self._timeout - self._budget.fair, self._extension())
-        if seconds <= 0:
-            self.next_slice()
-        return seconds
+        return seconds if seconds > 0 else self.next_slice()
 
     def _extension(self) -> float:
         return min(self._timeout * _LONGEST_WAIT, scheduling_delay()) - self._budget.real
