@@ -67,4 +67,5 @@ def _recovered(outage: Outage) -> None:
         local_failures=outage.failures,
         local_refusals=outage.refused,
         relapses=outage.relapses,
+        last_error=outage.last_error,
     )

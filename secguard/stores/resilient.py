@@ -8,7 +8,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 
-from secguard.detection.store import FAIL, FORGET, REFUSED, RESERVE, Collected, Op, Pending, Reply, Store
+from secguard.detection.store import (
+    FAIL,
+    FORGET,
+    ID_SIZE,
+    REFUSED,
+    RESERVE,
+    RESET,
+    Collected,
+    Op,
+    Panel,
+    Pending,
+    Reply,
+    Store,
+    Watch,
+)
 from secguard.stores.breaker import RELAPSE_SECONDS, Breaker
 from secguard.stores.memory import MemoryStore
 
@@ -21,13 +35,23 @@ _MAX_OWED, _MAX_OWED_AT_ONCE = 1_000, 50
 _SETTLED_SECONDS = 10.0
 
 
+#: Whoever finds a store back has it write first. A server that is out of memory, follows another one or forbids scripts
+#: still answers what it is asked to read, and would be back and away with each request. Leaves nothing behind.
+_PROOF_PANEL = Panel((Watch("proof", b"\0\0", False, 1_000, 1_000, True),), lease_ms=1_000, cap=1_000)
+PROOF = (
+    Op(RESERVE, b"sg:proof", _PROOF_PANEL, bytes(ID_SIZE), b"\0\0"),
+    Op(RESET, b"sg:proof", _PROOF_PANEL),
+)
+
+
 @dataclass(slots=True)
 class Outage:
     """What happened in this process while the store was away.
 
     ``seconds``: how long it was not asked. ``operations``: what the store would have been asked. ``attempts``,
     ``failures``: logins begun and failed meanwhile; ``refused``: those that were not let try. ``relapses``: how
-    often it went away again before the outage was over.
+    often it went away again before the outage was over. ``last_error``: what it failed with last, which may be nearer
+    to the cause than what it failed with first.
     """
 
     seconds: float = 0.0
@@ -36,6 +60,7 @@ class Outage:
     failures: int = 0
     refused: int = 0
     relapses: int = 0
+    last_error: str = ""
     comes_and_goes: bool = False
     back_at: float = float("-inf")
 
@@ -58,7 +83,7 @@ class _GuardedPending:
     def collect(self) -> list[Reply]:
         try:
             with self._store.breaker:
-                return self._store.worked(self._inner.collect())
+                return self._store.worked(self._inner.collect())[-len(self._ops) :]
         except Exception as error:
             return self._store.fell_back(error, self._ops, self._now)
 
@@ -107,7 +132,7 @@ class ResilientStore:
         wanted = self._with_owed(ops) if self._owed else list(ops)
         try:
             with self.breaker:
-                return self.worked(self.primary.execute(wanted, now))[-len(ops) :]
+                return self.worked(self.primary.execute([*self._proof(), *wanted], now))[-len(ops) :]
         except Exception as error:
             return self.fell_back(error, wanted, now)[-len(ops) :]
 
@@ -119,7 +144,7 @@ class ResilientStore:
         wanted = self._with_owed(ops) if self._owed else list(ops)
         try:
             with self.breaker:
-                return self.worked(await self.primary.aexecute(wanted, now))[-len(ops) :]
+                return self.worked(await self.primary.aexecute([*self._proof(), *wanted], now))[-len(ops) :]
         except Exception as error:
             return self.fell_back(error, wanted, now)[-len(ops) :]
 
@@ -128,7 +153,7 @@ class ResilientStore:
             return Collected(self._locally(ops, now))
         try:
             with self.breaker:
-                return _GuardedPending(self, self.primary.send(ops, now), ops, now)
+                return _GuardedPending(self, self.primary.send([*self._proof(), *ops], now), ops, now)
         except Exception as error:
             return Collected(self.fell_back(error, ops, now))
 
@@ -139,7 +164,7 @@ class ResilientStore:
             return self._tokens.get(name)
         try:
             with self.breaker:
-                return self._know(name, self.primary.get_token(name))
+                return self._know(name, self.primary.get_token(name), self._prove())
         except Exception as error:
             self._note(error)
             return self._tokens.get(name)
@@ -149,7 +174,8 @@ class ResilientStore:
             return self._tokens.get(name)
         try:
             with self.breaker:
-                return self._know(name, await self.primary.aget_token(name))
+                token = await self.primary.aget_token(name)
+                return self._know(name, token, await self.primary.aexecute(PROOF) if self.degraded else [])
         except Exception as error:
             self._note(error)
             return self._tokens.get(name)
@@ -160,14 +186,21 @@ class ResilientStore:
         try:
             with self.breaker:
                 self.primary.set_token(name, value)
-                self.worked([])
+                self.worked(self._prove())
         except Exception as error:
             self._note(error)
 
-    def _know(self, name: str, token: str | None) -> str | None:
-        self.worked([])
+    def _know(self, name: str, token: str | None, proven: list[Reply]) -> str | None:
+        self.worked(proven)
         self._tokens[name] = token
         return token
+
+    def _proof(self) -> Sequence[Op]:
+        """What the store has to do first if it was away."""
+        return PROOF if self.degraded else ()
+
+    def _prove(self) -> list[Reply]:
+        return self.primary.execute(PROOF) if self.degraded else []
 
     # -- outcomes -------------------------------------------------------------------------------------
 
@@ -196,13 +229,16 @@ class ResilientStore:
         return self._locally(ops, now)
 
     def _note(self, error: Exception) -> None:
-        if not self.breaker.failed():
-            return
+        opened = self.breaker.failed()
         with self._lock:
             if self._outage is not None:
-                self._outage.relapses += 1
+                self._outage.relapses += opened
+                self._outage.last_error = _text_of(error)
+            if not opened or self._outage is not None:
                 return
-            self._outage = Outage(comes_and_goes=self.breaker.clock() - self._ended_at < RELAPSE_SECONDS)
+            self._outage = Outage(
+                last_error=_text_of(error), comes_and_goes=self.breaker.clock() - self._ended_at < RELAPSE_SECONDS
+            )
         self.on_degraded(error)
 
     def _with_owed(self, ops: Sequence[Op]) -> list[Op]:
@@ -227,6 +263,10 @@ class ResilientStore:
             if self._outage is not None:
                 self._outage.note(ops, replies)
         return replies
+
+
+def _text_of(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".strip()
 
 
 def _refused(op: Op) -> Reply:

@@ -16,6 +16,7 @@ from secguard.detection.store import FAIL, FORGET, GRANTED, READ, REFUSED, RESER
 from secguard.exceptions import StoreError
 from secguard.stores import MemoryStore, RedisStore, ResilientStore
 from secguard.stores.breaker import PROBE_INTERVAL, Breaker
+from secguard.stores.resilient import PROOF, Outage
 from secguard.testing import ManualClock
 from tests.stores.drive import ANNA, GUESSES, KEY, LOGIN, NOW, TALLY, hang_up, number, panel
 
@@ -88,6 +89,28 @@ class Moody:
     def set_token(self, name: str, value: str) -> None:
         self._ask()
         self.works.set_token(name, value)
+
+
+class ReadOnly(Moody):
+    """A store whose server answers questions and takes no writes."""
+
+    is_read_only = True
+
+    def execute(self, ops: Sequence[Op], now: int | None = None) -> list[Reply]:
+        self._look_at(ops)
+        return super().execute(ops, now)
+
+    async def aexecute(self, ops: Sequence[Op], now: int | None = None) -> list[Reply]:
+        self._look_at(ops)
+        return await super().aexecute(ops, now)
+
+    def send(self, ops: Sequence[Op], now: int | None = None) -> Pending:
+        self._look_at(ops)
+        return super().send(ops, now)
+
+    def _look_at(self, ops: Sequence[Op]) -> None:
+        if self.is_read_only and any(op.code != READ for op in ops):
+            raise redis.ReadOnlyError
 
 
 class Promise:
@@ -191,6 +214,46 @@ def test_each_way_to_a_token_finds_out_for_itself_that_the_store_is_away(ask: Ca
     guard.primary.works.set_token("t", "news")
     assert ask(guard.store) == "news"
     assert guard.recovered == [(PROBE_INTERVAL, 0)]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda store: store.get_token("t"),
+        lambda store: asyncio.run(store.aget_token("t")),
+        lambda store: store.execute(ops(READ), NOW),
+        lambda store: asyncio.run(store.aexecute(ops(READ), NOW)),
+        lambda store: store.send(ops(READ), NOW).collect(),
+    ],
+    ids=["token", "token awaited", "question", "question awaited", "question sent"],
+)
+def test_a_store_that_answers_questions_and_takes_no_writes_is_not_back(ask: Callable[[Any], Any]) -> None:
+    guard = Guard(primary=ReadOnly())
+    for _ in range(5):
+        guard.do(FAIL)
+        guard.clock.advance(PROBE_INTERVAL)
+        ask(guard.store)
+        assert guard.store.degraded
+        guard.clock.advance(PROBE_INTERVAL)
+    assert (len(guard.degraded), guard.recovered) == (1, [])
+    guard.primary.is_read_only = False
+    ask(guard.store)
+    assert not guard.store.degraded
+    assert guard.primary.works.execute([Op(READ, op.key, op.panel) for op in PROOF[:1]], NOW)[0].counts == (0,)
+
+
+def test_what_a_store_failed_with_last_is_told_when_it_is_back() -> None:
+    told: list[Outage] = []
+    guard = Guard()
+    guard.store.on_recovered = told.append
+    for error in (redis.ConnectionError("closed"), redis.AuthenticationError("NOAUTH")):
+        guard.primary.error = error
+        guard.do(FAIL)
+        guard.clock.advance(PROBE_INTERVAL)
+    guard.primary.error = None
+    guard.do(FAIL)
+    assert [str(error) for error in guard.degraded] == ["closed"]
+    assert [outage.last_error for outage in told] == ["AuthenticationError: NOAUTH"]
 
 
 def test_a_token_that_cannot_be_set_degrades() -> None:
