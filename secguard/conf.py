@@ -24,6 +24,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
+from secguard import failures
 from secguard.detection import Action, Rule, with_overrides
 from secguard.detection.catalogue import ALL_RULES, DEVICE_FAILURES, OPT_IN, TRAP
 from secguard.detection.rule import MAX_BLOCK, SUBJECTS
@@ -92,6 +93,7 @@ class Settings:
     request_id_header: str
     unknown_account_names: str
     disabled_events: frozenset[str]
+    max_lines_per_minute: int
     drf_exception_handler: str | Callable[..., Any] | None
     mode_overridden: bool = False
     hmac_key_is_derived: bool = False
@@ -480,6 +482,7 @@ KEYS: dict[str, Key] = {
         "plain", _choice("plain", "digest"), "how names of accounts that do not exist are logged"
     ),
     "DISABLED_EVENTS": Key([], _events, "event types that are neither logged nor counted"),
+    "MAX_LINES_PER_MINUTE": Key(20, _whole(1, 1_000_000), "lines of one client about refusals of one type, at most"),
     "DRF_EXCEPTION_HANDLER": Key(
         None, _callable_path, "your own exception handler, which that of secguard calls, or None for REST framework's"
     ),
@@ -637,6 +640,7 @@ def reset() -> None:
 def _start_anew_after_fork() -> None:
     """A forked process shares no counters, connections or floods to be reported with its parent, and no lock that a
     thread held there, which does not exist here."""
+    failures.begin_anew()
     for cached in _cached:
         cached.start_anew()
 

@@ -209,6 +209,26 @@ INDISPENSABLE: frozenset[str] = frozenset(
     if name in _DECIDED or (spec.category in (_T, _S) and name not in _NOTICED)
 )
 
+#: What anybody may bring about as often as he can send requests: no limit of attempts ends it, so lines are bounded.
+AT_WILL: frozenset[str] = frozenset(
+    {
+        EventType.PERMISSION_DENIED,
+        EventType.AUTHENTICATION_REQUIRED,
+        EventType.CSRF_FAILED,
+        EventType.TOKEN_FORGED,
+        EventType.TOKEN_EXPIRED,
+        EventType.TOKEN_REVOKED,
+        EventType.TOKEN_REJECTED,
+        EventType.SUSPICIOUS_OPERATION,
+        EventType.DISALLOWED_HOST,
+        EventType.PASSWORD_RESET_REQUESTED,
+        EventType.SIGNUP_REJECTED,
+        EventType.CODE_REJECTED,
+        EventType.TWO_FACTOR_FAILED,
+        EventType.TRAP_HIT,
+    }
+)
+
 #: What a project's own event type counts as until it says otherwise.
 CUSTOM = EventSpec(_T, _WARNING, "malicious_extraneous")
 

@@ -4,15 +4,58 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
+from collections.abc import Callable
+from threading import Lock
 
 #: What goes wrong inside secguard itself, with tracebacks.
 internal_logger = logging.getLogger("secguard")
 
+#: Seconds in which the same failure is told once: it may come with each request of a flood, a traceback each.
+INTERVAL = 60.0
+#: Different failures that are remembered; beyond, all are forgotten and told again.
+_MAX_FAILURES = 500
+
+
+class _Told:
+    """When each failure was last told, and how often it has come since."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._next: dict[tuple[str, ...], tuple[float, int]] = {}
+        self._lock = Lock()
+
+    def may_tell(self, failure: tuple[str, ...]) -> int | None:
+        """→ how many of the same were not told before this one, or None if this one is not told either."""
+        with self._lock:
+            now = self._clock()
+            until, untold = self._next.get(failure, (now, 0))
+            if now < until:
+                self._next[failure] = (until, untold + 1)
+                return None
+            if len(self._next) >= _MAX_FAILURES:
+                self._next.clear()
+            self._next[failure] = (now + INTERVAL, 0)
+            return untold
+
+
+_told = _Told()
+
 
 def report_failure(message: str, *args: object, error: BaseException | None = None) -> None:
-    """Log what went wrong. If even that raises, standard error is the last to be told."""
+    """Log what went wrong, the same once a minute. If even that raises, standard error is the last to be told."""
     trouble = error or sys.exc_info()[1]
     try:
-        internal_logger.error(message, *args, exc_info=trouble)
+        untold = _told.may_tell((message, type(trouble).__name__, *(f"{argument!r:.100}" for argument in args)))
+        if untold is None:
+            return
+        more = f" ({untold} times more since it was last told)" if untold else ""
+        internal_logger.error(message + more, *args, exc_info=trouble)
     except Exception as last:
         print(f"secguard: {message % args}: {trouble!r}; then {last!r}", file=sys.stderr)
+
+
+def begin_anew(clock: Callable[[], float] = time.monotonic) -> None:
+    """Forget what has been told: in a forked process another's lock would stay locked, and each test has its own."""
+    global _told
+    _told = _Told(clock)

@@ -24,7 +24,7 @@ from secguard.events import VOCABULARY, Category, Event, EventType, Severity, ne
 from secguard.failures import report_failure
 from secguard.formatters.text import clean, clean_context, clean_text
 from secguard.network import ClientAddress, unknown
-from secguard.pipeline import Pipeline, follow_up, keep_up, note_failure, note_success
+from secguard.pipeline import Pipeline, follow_up, is_worth_a_line, keep_up, note_failure, note_success
 
 __all__ = [
     "SecurityEvent",
@@ -300,7 +300,8 @@ class SecurityEventLogger:
         text = message if literal else message.format(who.label)
         event = Event(str(event_type), text, grade, category, context, origin, is_clean=True)
         if is_on:
-            emit.emit(event)
+            if is_worth_a_line(event, _client(who)):
+                emit.emit(event)
             if findings.opened:
                 follow_up(findings.opened, who.context, who.address, who.alias)
             if findings.continued:
@@ -394,6 +395,12 @@ class SecurityEventLogger:
         if self.pipeline.detector.is_linked(typed) or not _is_somebodys_name(typed):
             return link
         return None
+
+
+def _client(who: _Who) -> str:
+    """Whose events are counted together where they are too many."""
+    observation = who.observation
+    return f"user:{observation.user}" if observation.user else observation.address or "unknown"
 
 
 def _default_message(event_type: str) -> str:

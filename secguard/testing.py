@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from secguard.events import Event
+from secguard.pipeline import get_refusals
 from secguard.signals import event_logged
 
 
@@ -25,6 +26,8 @@ class CapturedEvents(list[Event]):
 def capture_events() -> Iterator[CapturedEvents]:
     """Collect the events logged inside the block, whatever LOGGING says.
 
+    Floods begin anew: what was logged before the block makes no event inside it one of too many.
+
     >>> with capture_events() as events:
     ...     client.post("/login/", {"username": "a", "password": "wrong"})
     >>> assert events.types == ["login_failed"]
@@ -34,6 +37,7 @@ def capture_events() -> Iterator[CapturedEvents]:
     def receive(event: Event, **kwargs: Any) -> None:
         captured.append(event)
 
+    get_refusals().all_unreported()
     event_logged.connect(receive, weak=False)
     try:
         yield captured

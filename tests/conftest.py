@@ -17,7 +17,7 @@ from django.db import connection
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-from secguard import conf
+from secguard import conf, failures
 from secguard.blocking import policy
 from secguard.context import renew_orphan
 
@@ -35,6 +35,7 @@ def _fresh_guard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """
     monkeypatch.setattr(policy, "spread", lambda: 0.0)
     conf.reset()
+    failures.begin_anew()
     renew_orphan()
     yield
     conf.reset()

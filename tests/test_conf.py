@@ -172,6 +172,7 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("LOGGER_CLASS", SecurityEventLogger, SecurityEventLogger),
     ("REQUEST_ID_HEADER", "X-Amzn-Trace-Id", "X-Amzn-Trace-Id"),
     ("UNKNOWN_ACCOUNT_NAMES", "digest", "digest"),
+    ("MAX_LINES_PER_MINUTE", 1, 1),
     ("DISABLED_EVENTS", ["logout", "token_refreshed"], frozenset({"logout", "token_refreshed"})),
     ("DRF_EXCEPTION_HANDLER", "myproject.api.handler", "myproject.api.handler"),
 ]
@@ -319,6 +320,7 @@ BAD: dict[str, list[Any]] = {
     "LOGGER_CLASS": [None, "Strict", 5, True, [], ""],
     "REQUEST_ID_HEADER": ["", "X Request", None, 5, "X_Request_ID"],
     "UNKNOWN_ACCOUNT_NAMES": ["hash", None, True, ""],
+    "MAX_LINES_PER_MINUTE": [0, -1, "5", True, None, 1.0, 1_000_001],
     "DISABLED_EVENTS": ["logout", None, 5, ["login_failed"], ["no_such_event"], ["Log Out"], [None], [["logout"]]],
     "DRF_EXCEPTION_HANDLER": ["handler", 5, True, ""],
 }

@@ -6,6 +6,7 @@ from secguard.pipeline.decisions import block, follow_up, is_exempt, keep_up, lo
 from secguard.pipeline.parts import fail_mode, get_locks, get_replica, get_store, get_waiting_room
 from secguard.pipeline.reports import (
     get_refusals,
+    is_worth_a_line,
     make_event,
     note_blocked,
     note_rate_limited,
@@ -32,6 +33,7 @@ __all__ = [
     "get_store",
     "get_waiting_room",
     "is_exempt",
+    "is_worth_a_line",
     "keep_up",
     "lock",
     "make_event",

@@ -9,7 +9,6 @@ from typing import Any
 from secguard import emit, signals
 from secguard.blocking.locks import LockEntry
 from secguard.blocking.policy import BlockRequest, LockRequest, Policy, Proposal, Suppressed
-from secguard.blocking.refusals import INTERVAL
 from secguard.blocking.replica import FOREVER, BlockEntry
 from secguard.conf import get_settings, until_settings_change
 from secguard.context import RequestContext, current
@@ -42,12 +41,6 @@ def _offences(network: str) -> int:
         return 0
 
 
-@until_settings_change
-def _exemption_failed() -> list[float]:
-    """When it was last said that EXEMPT_WHEN fails."""
-    return [float("-inf")]
-
-
 def is_exempt(context: RequestContext) -> bool:
     """Does the project's own function say that nothing may refuse this request? Asked once a request."""
     if context.exempt is None:
@@ -56,11 +49,7 @@ def is_exempt(context: RequestContext) -> bool:
             context.exempt = bool(ask and context.request is not None and ask(context.request))
         except Exception:
             context.exempt = False
-            said, now = _exemption_failed(), get_replica().clock()
-            if now - said[0] >= INTERVAL:
-                # It is asked for every request of a flood, which must not become one of tracebacks.
-                said[0] = now
-                report_failure("SECGUARD['EXEMPT_WHEN'] failed; nobody is exempt by it. Said once a minute")
+            report_failure("SECGUARD['EXEMPT_WHEN'] failed; nobody is exempt by it")
     return context.exempt
 
 

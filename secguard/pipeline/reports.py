@@ -11,7 +11,7 @@ from secguard.blocking.replica import BlockEntry
 from secguard.conf import MODE_VARIABLE, get_settings, until_settings_change
 from secguard.context import RequestContext
 from secguard.detection.detector import Attempt
-from secguard.events import Event, EventType, new_event_id, spec_of
+from secguard.events import AT_WILL, Event, EventType, new_event_id, spec_of
 
 
 @until_settings_change
@@ -58,6 +58,21 @@ def note_rate_limited(context: RequestContext, subject: str, **details: Any) -> 
     return _note("rate", subject, context, **details)
 
 
+def is_worth_a_line(event: Event, subject: str) -> bool:
+    """May this event have a line? What one client brings about at will has a bounded number of them a minute.
+
+    The first line after that stands for all since, and says so.
+    """
+    if event.type not in AT_WILL:
+        return True
+    lines = get_settings().max_lines_per_minute
+    episode, due = get_refusals().note(f"repeated:{event.type}", subject, lines)
+    if due > 1:
+        event.message += f" ({due} times)"
+        event.context |= {"subject": subject, "count": due, "reference": episode.reference}
+    return due > 0
+
+
 def note_suspicious(context: RequestContext, subject: str, *, rules: list[str]) -> Episode:
     """A request was refused because threats of these rules are open on who sent it."""
     return _note("suspicious", subject, context, rules=rules)
@@ -79,6 +94,8 @@ _REFUSALS = {
     ),
     "suppressed": (EventType.BLOCK_SUPPRESSED, "Did not refuse {subject}, which rules would block"),
 }
+#: Instead of a subject, where there were so many that they have no lines of their own.
+_CROWD = "({} others)"
 
 
 def _note(kind: str, subject: str, context: RequestContext, **details: Any) -> Episode:
@@ -90,7 +107,10 @@ def _note(kind: str, subject: str, context: RequestContext, **details: Any) -> E
 
 def _report_refusals(episode: Episode, count: int, details: dict[str, Any]) -> None:
     kind, _, detail = episode.kind.partition(":")
-    event_type, message = _REFUSALS[kind]
+    if kind == "repeated":
+        event_type, message = EventType(detail), f"{detail.replace('_', ' ').capitalize()}: {{count}} of {{subject}}"
+    else:
+        event_type, message = _REFUSALS[kind]
     requests = "1 request" if count == 1 else f"{count} requests"
     context = {"subject": episode.subject, "count": count, "reference": episode.reference, **details}
     if kind == "locked":
@@ -101,14 +121,24 @@ def _report_refusals(episode: Episode, count: int, details: dict[str, Any]) -> N
 
 def report_overdue_refusals() -> None:
     """Write the lines of floods that came to rest."""
-    for episode, count in get_refusals().overdue():
+    refusals = get_refusals()
+    for episode, count in refusals.overdue():
         _report_refusals(episode, count, {})
+    _report_crowds(refusals)
+
+
+def _report_crowds(refusals: RefusalLog) -> None:
+    for kind, crowd in refusals.crowds().items():
+        episode = Episode(_CROWD.format(crowd.subjects), kind, 0.0)
+        _report_refusals(episode, crowd.refusals, {"subjects": crowd.subjects})
 
 
 def report_all_refusals() -> None:
     """The same for all of them: the process ends."""
-    for episode, count in get_refusals().all_unreported():
+    refusals = get_refusals()
+    for episode, count in refusals.all_unreported():
         _report_refusals(episode, count, {})
+    _report_crowds(refusals)
 
 
 def report_address_unknown(context: RequestContext) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from secguard.blocking import refusals
-from secguard.blocking.refusals import INTERVAL, MAX_FIRST_LINES, RefusalLog
+from secguard.blocking.refusals import INTERVAL, MAX_LINES_PER_SECOND, RefusalLog
 from secguard.testing import ManualClock
 
 HOST, OTHER = "203.0.113.7", "203.0.113.8"
@@ -108,7 +108,7 @@ def test_at_the_end_of_the_process_everything_is_told(log: RefusalLog) -> None:
 
 def test_an_attack_from_everywhere_does_not_get_a_line_for_each_address(log: RefusalLog, clock: ManualClock) -> None:
     told = sum(due(log, 1, f"10.0.{n >> 8}.{n & 255}")[0] for n in range(1_000))
-    assert told == MAX_FIRST_LINES
+    assert told == MAX_LINES_PER_SECOND
     clock.advance(1)
     assert due(log, 1, "192.0.2.1") == [1]
     clock.advance(INTERVAL)
@@ -122,11 +122,43 @@ def test_an_attacker_with_many_addresses_fills_no_memory(
     for n in range(350):
         due(log, 2, f"10.0.{n >> 8}.{n & 255}")
         clock.advance(0.1)
-    told = rest(log.overdue())
-    assert len(told) == 250
-    assert set(told.values()) == {1}
-    assert "10.0.0.0" in told  # the oldest go first
-    assert len(log.all_unreported()) == 100
+    assert log.overdue() == []
+    crowd = log.crowds()["blocked"]
+    assert (crowd.subjects, crowd.refusals) == (250, 250)
+    assert log.crowds() == {}
+    left = rest(log.all_unreported())
+    assert len(left) == 100
+    assert "10.0.0.0" not in left  # the oldest go first
+
+
+def test_a_crowd_has_a_line_for_each_kind_and_none_for_each_lock(
+    log: RefusalLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusals, "_MAX_EPISODES", 1)
+    for n in range(50):
+        due(log, 3, f"10.0.0.{n}", kind=f"locked:{n}")
+        due(log, 3, f"10.0.0.{n}", kind="blocked")
+    assert {kind: (crowd.subjects, crowd.refusals) for kind, crowd in log.crowds().items()} == {
+        "locked": (50, 100),
+        "blocked": (49, 98),
+    }
+
+
+class TestSeveralLinesASubject:
+    def test_the_first_are_lines_of_their_own(self, log: RefusalLog) -> None:
+        assert [log.note("repeated", HOST, 3)[1] for _ in range(5)] == [1, 1, 1, 0, 0]
+
+    def test_a_minute_later_the_first_line_stands_for_the_rest(self, log: RefusalLog, clock: ManualClock) -> None:
+        for _ in range(10):
+            log.note("repeated", HOST, 3)
+        clock.advance(INTERVAL)
+        assert [log.note("repeated", HOST, 3)[1] for _ in range(4)] == [8, 1, 1, 0]
+
+    def test_all_of_them_together_are_bounded_in_a_second(self, log: RefusalLog, clock: ManualClock) -> None:
+        told = [log.note("repeated", f"10.0.{n >> 8}.{n & 255}", 20)[1] for n in range(1_000) for _ in range(3)]
+        assert sum(told) == MAX_LINES_PER_SECOND
+        clock.advance(2 * INTERVAL)
+        assert sum(rest(log.overdue()).values()) == 3_000 - MAX_LINES_PER_SECOND
 
 
 def test_threads_lose_no_refusal(log: RefusalLog) -> None:

@@ -12,9 +12,12 @@ from django.contrib.auth.models import Permission, User
 from django.core import mail
 from django.test import Client
 
+from secguard.blocking.refusals import MAX_LINES_PER_SECOND
 from secguard.logging import security_event_logger
 from secguard.models import Block
-from secguard.testing import CapturedEvents
+from secguard.pipeline import report_overdue_refusals
+from secguard.testing import CapturedEvents, ManualClock
+from tests.end_to_end.conftest import Configure, Visit
 from tests.end_to_end.entry import ADDRESS, RIGHT, WRONG, Visitor
 
 pytestmark = pytest.mark.usefixtures("anna")
@@ -298,3 +301,59 @@ class TestRestFramework:
         assert answers[-1].json()["detail"] == "This request was refused."
         assert int(answers[-1]["Retry-After"]) > 0
         assert events.types[-1] == "attempt_refused"
+
+
+class TestAFloodOfThem:
+    """What a client can bring about at will is a bounded number of lines, and loses nothing of the counts."""
+
+    def test_is_a_bounded_number_of_lines(self, visitor: Visitor, events: CapturedEvents) -> None:
+        assert {visitor.get("deny/").status_code for _ in range(60)} == {403}
+        assert events.types.count("permission_denied") == 20
+
+    def test_is_told_with_its_number_a_minute_later(
+        self, visitor: Visitor, events: CapturedEvents, clock: ManualClock
+    ) -> None:
+        for _ in range(60):
+            visitor.get("deny/")
+        clock.advance(60)
+        visitor.get("deny/")
+        told = events.of("permission_denied")[20]
+        assert (told.context["count"], told.context["subject"]) == (41, ADDRESS)
+        assert told.message.endswith("(41 times)")
+
+    def test_is_told_when_it_has_come_to_rest(
+        self, visitor: Visitor, events: CapturedEvents, clock: ManualClock
+    ) -> None:
+        for _ in range(60):
+            visitor.get("deny/")
+        clock.advance(121)
+        report_overdue_refusals()
+        told = events.of("permission_denied")[-1]
+        assert (told.context["count"], told.context["subject"], told.severity) == (40, ADDRESS, "warning")
+
+    def test_is_counted_whole(self, visitor: Visitor, configure: Configure, events: CapturedEvents) -> None:
+        configure(MAX_LINES_PER_MINUTE=1)
+        for _ in range(60):
+            visitor.get("deny/")
+        assert len(events.of("permission_denied")) == 1
+        assert rules_tripped(events) == ["permission_probing"]
+
+    def test_hides_nobody_elses(self, visit: Visit, events: CapturedEvents) -> None:
+        for _ in range(30):
+            visit("192.0.2.9").get("deny/")
+        visit().get("deny/")
+        assert events[-1].context["ip_address"] == ADDRESS
+
+    def test_of_a_user_is_one_whatever_addresses_he_comes_from(
+        self, visit: Visit, anna: User, events: CapturedEvents
+    ) -> None:
+        for number in range(30):
+            guest = visit(f"192.0.2.{number}")
+            guest.force_login(anna)
+            guest.get("for_the_permitted/")
+        assert events.types.count("permission_denied") == 20
+
+    def test_from_everywhere_is_bounded_too(self, visit: Visit, events: CapturedEvents) -> None:
+        for number in range(240):
+            visit(f"198.51.100.{number}").get("forbid/")
+        assert events.types.count("permission_denied") == MAX_LINES_PER_SECOND

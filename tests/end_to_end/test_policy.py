@@ -414,16 +414,6 @@ def test_a_function_that_fails_exempts_nobody_and_harms_nobody(
     assert ["SECGUARD['EXEMPT_WHEN'] failed" in record.getMessage() for record in told] == [True]
 
 
-def test_that_it_fails_is_said_again_after_a_minute(
-    visitor: Visitor, configure: Configure, clock: ManualClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    configure(EXEMPT_WHEN=broken)
-    for _ in range(3):
-        visitor.guess(2)
-        clock.advance(60)
-    assert len([record for record in caplog.records if record.name == "secguard"]) == 3
-
-
 # -- subjects of the project's own -----------------------------------------------------------------------
 
 

@@ -1,0 +1,57 @@
+"""Failures of secguard's own are told, and a flood of them is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from secguard import failures
+from secguard.failures import INTERVAL, report_failure
+from secguard.testing import ManualClock
+
+Told = Callable[[], list[str]]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    clock = ManualClock()
+    failures.begin_anew(clock)
+    return clock
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> Told:
+    return lambda: [record.getMessage() for record in caplog.records if record.name == "secguard"]
+
+
+def fail(message: str = "the %s broke", *arguments: object, error: Exception | None = None) -> None:
+    report_failure(message, *(arguments or ("pipe",)), error=error or ValueError("why"))
+
+
+def test_the_same_failure_is_told_once(clock: ManualClock, told: Told) -> None:
+    for _ in range(1_000):
+        fail()
+    assert told() == ["the pipe broke"]
+
+
+def test_a_minute_later_it_is_told_again_and_how_often_it_came_meanwhile(clock: ManualClock, told: Told) -> None:
+    for _ in range(10):
+        fail()
+    clock.advance(INTERVAL)
+    fail()
+    assert told() == ["the pipe broke", "the pipe broke (9 times more since it was last told)"]
+
+
+def test_another_failure_is_told_at_once(clock: ManualClock, told: Told) -> None:
+    fail()
+    fail("the %s broke", "drum")
+    fail(error=KeyError("another"))
+    assert told() == ["the pipe broke", "the drum broke", "the pipe broke"]
+
+
+def test_ever_different_failures_fill_no_memory(clock: ManualClock, told: Told) -> None:
+    for number in range(3 * failures._MAX_FAILURES):
+        fail("the %s broke", number)
+        assert len(failures._told._next) <= failures._MAX_FAILURES
+    assert len(told()) == 3 * failures._MAX_FAILURES
