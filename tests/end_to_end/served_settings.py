@@ -6,7 +6,8 @@ import os
 from tests.settings import *  # noqa: F403
 
 DATABASES = {
-    "default": {
+    "default": json.loads(os.environ.get("SERVED_DATABASE", "null"))
+    or {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": os.environ["SERVED_DB"],
         "OPTIONS": {
@@ -18,6 +19,10 @@ DATABASES = {
 }
 SECGUARD = json.loads(os.environ["SERVED_SECGUARD"])
 MIDDLEWARE = [name for name in MIDDLEWARE if "Csrf" not in name]  # noqa: F405
+if os.environ.get("SERVED_BARE"):  # the same site as if there were no secguard
+    INSTALLED_APPS = [name for name in INSTALLED_APPS if name != "secguard"]  # noqa: F405
+    MIDDLEWARE = [name for name in MIDDLEWARE if "secguard" not in name]
+    AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
 PASSWORD_HASHERS = [os.environ.get("SERVED_HASHER") or "sample_project.hashers.CountingPBKDF2PasswordHasher"]
 LOGGING = {
     "version": 1,

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -65,6 +65,8 @@ class Served:
     folder: Path
     database: Path
     redis_url: str
+    #: More of the environment: what tests/end_to_end/served_settings.py understands.
+    extra: Mapping[str, str] = field(default_factory=dict)
 
     def environment(self, secguard: Mapping[str, Any], *, hasher: str = "") -> dict[str, str]:
         guard = {"REDIS_URL": self.redis_url, "HMAC_KEY": HMAC_KEY, **BEHIND_US, **secguard}
@@ -76,6 +78,7 @@ class Served:
             "SERVED_LOG": str(self.folder / "events.jsonl"),
             "SERVED_HASHER": hasher,
             "SAMPLE_CHECK_COUNTER": str(self.folder / "password-checks"),
+            **self.extra,
         }
 
     @property
@@ -85,23 +88,30 @@ class Served:
 
     def logged(self, event_type: str) -> list[dict[str, Any]]:
         """The contexts of the events of one type, of all processes."""
-        lines = (self.folder / "events.jsonl").read_text().splitlines()
-        contexts = [json.loads(line)["context"] for line in lines]
-        return [context for context in contexts if context["event_type"] == event_type]
+        return [context for context in self.events if context["event_type"] == event_type]
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The contexts of all events, of all processes."""
+        log = self.folder / "events.jsonl"
+        return [json.loads(line)["context"] for line in log.read_text().splitlines()] if log.exists() else []
 
 
 @contextmanager
-def uvicorn(served: Served, **secguard: Any) -> Iterator[int]:
+def uvicorn(served: Served, *, hasher: str = "", **secguard: Any) -> Iterator[int]:
     """The tests' site on one event loop. → its port"""
     options = ["--fd={}", "--log-level=warning", "--lifespan=off", "tests.end_to_end.served:asgi"]
-    with _listening(served, ["uvicorn", *options], served.environment(secguard)) as port:
+    with _listening(served, ["uvicorn", *options], served.environment(secguard, hasher=hasher)) as port:
         yield port
 
 
 @contextmanager
-def gunicorn(served: Served, *, hasher: str, **secguard: Any) -> Iterator[int]:
-    """The tests' site in four processes of thirty threads. → its port"""
-    options = ["--bind=fd://{}", "--workers=4", "--worker-class=gthread", "--threads=30", "--log-level=warning"]
+def gunicorn(
+    served: Served, *, hasher: str = "", workers: int = 4, threads: int = 30, **secguard: Any
+) -> Iterator[int]:
+    """The tests' site in four processes of thirty threads, or as many as is said. → its port"""
+    options = ["--bind=fd://{}", f"--workers={workers}", "--worker-class=gthread", f"--threads={threads}"]
+    options += ["--log-level=warning"]
     options += ["--graceful-timeout=2", "--no-control-socket", "tests.end_to_end.served:wsgi"]
     with _listening(served, ["gunicorn", *options], served.environment(secguard, hasher=hasher)) as port:
         yield port

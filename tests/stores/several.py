@@ -72,6 +72,17 @@ def cluster(folder: Path) -> Iterator[list[int]]:
 
 
 @contextmanager
+def lone_node(folder: Path) -> Iterator[str]:
+    """A cluster of one, which a client need not know to be one. → its URL"""
+    port = _free_port()
+    options = ["--cluster-enabled", "yes", "--cluster-port", str(_free_port()), "--save", ""]
+    with running(folder, port, *options), redis.Redis(port=port) as client:
+        client.execute_command("CLUSTER ADDSLOTSRANGE", 0, SLOTS - 1)
+        until(lambda: client.cluster("INFO")["cluster_state"] == "ok", "the cluster is complete")
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+@contextmanager
 def watched_pair(folder: Path, service: str) -> Iterator[tuple[int, int, int]]:
     """A primary, its replica, and a Sentinel. → their ports"""
     primary, replica, sentinel = _free_port(), _free_port(), _free_port()

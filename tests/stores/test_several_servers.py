@@ -10,12 +10,12 @@ import pytest
 import redis
 from redis.crc import key_slot
 
-from secguard.detection.store import FAIL, READ, Op
-from secguard.stores import ClusterStore, SentinelStore, choose_store
+from secguard.detection.store import FAIL, READ, Op, Reply
+from secguard.stores import ClusterStore, RedisStore, SentinelStore, choose_store
 from tests.end_to_end.serving import until
 from tests.stores.conftest import PATIENT
 from tests.stores.drive import ANNA, LOGIN, NOW, TALLY, number, panel
-from tests.stores.several import cluster, watched_pair
+from tests.stores.several import cluster, lone_node, watched_pair
 
 KEYS = [b"sg:a:%d" % n for n in range(30)]
 PANEL = panel(TALLY)
@@ -111,6 +111,20 @@ def test_a_token_is_found_where_the_map_is_wrong(store: ClusterStore, nodes: lis
 def test_the_url_of_the_settings_says_that_it_is_a_cluster(nodes: list[int], settings: object) -> None:
     settings.SECGUARD = {"REDIS_URL": f"redis+cluster://127.0.0.1:{nodes[0]}"}  # type: ignore[attr-defined]
     assert isinstance(choose_store(), ClusterStore)
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["execute", "aexecute"])
+def test_a_server_that_keeps_its_keys_apart_is_asked_for_each(tmp_path: Path, awaited: bool) -> None:
+    async def fail_once(store: RedisStore) -> list[Reply]:
+        found = await store.aexecute(failures(), NOW)
+        await store.aclose()
+        return found
+
+    with lone_node(tmp_path / "node") as url:
+        store = RedisStore(url, timeout=PATIENT)
+        replies = asyncio.run(fail_once(store)) if awaited else store.execute(failures(), NOW)
+        assert [reply.counts for reply in replies] == [(1,)] * len(KEYS)
+        store.close()
 
 
 def test_a_cluster_of_which_nobody_answers_is_an_error_of_redis(dead_redis_url: str) -> None:

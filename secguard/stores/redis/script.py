@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import ClusterCrossSlotError, NoScriptError, ResponseError
 
 from secguard.detection.identity import NO_VALUE, VALUE_SIZE
 from secguard.detection.store import (
@@ -135,7 +135,10 @@ def unknown_scripts(answers: list[Any]) -> list[int]:
 
 
 def is_cross_slot(answer: Any) -> bool:
-    return isinstance(answer, ResponseError) and "CROSSSLOT" in str(answer)
+    # redis-py's own reading makes it a class of its own, without the code in its text.
+    return isinstance(answer, ClusterCrossSlotError) or (
+        isinstance(answer, ResponseError) and "CROSSSLOT" in str(answer)
+    )
 
 
 def ops_of(calls: Sequence[Sequence[Op]]) -> list[Op]:
