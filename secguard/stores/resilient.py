@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 
 from secguard.detection.store import (
+    ABANDON,
     FAIL,
     FORGET,
     ID_SIZE,
@@ -28,7 +29,8 @@ from secguard.stores.memory import MemoryStore
 
 #: What a login is told while FAIL_MODE is "closed", in milliseconds.
 _CLOSED_RETRY_MS = 5_000
-#: Slots to give back once the store is there again, at most, and how many with one operation.
+#: What the store has to be told once it is there again, at most (slots given back, how those ended whose reservation
+#: was in doubt), and how much with one operation.
 _MAX_OWED, _MAX_OWED_AT_ONCE = 1_000, 50
 #: A store that comes and goes is back when it has worked for so long. Meanwhile there is no line, or there would be
 #: two each second.
@@ -94,7 +96,8 @@ class ResilientStore:
     While ``primary`` is away, ``fail_mode`` decides: ``local`` counts in this process (bounded), ``open``
     counts nothing, ``closed`` refuses reservations; a function says which it is for the request at hand. What was
     counted locally is not merged afterwards: other processes counted too, and added up they would punish the
-    honest for an outage. ``on_degraded(error)`` and ``on_recovered(outage)`` are called once an outage.
+    honest for an outage. Only what was under way when it began is told to the store in the end, by its id.
+    ``on_degraded(error)`` and ``on_recovered(outage)`` are called once an outage.
     """
 
     def __init__(
@@ -118,6 +121,8 @@ class ResilientStore:
         self._outage: Outage | None = None
         self._ended_at = float("-inf")
         self._owed: deque[Op] = deque(maxlen=_MAX_OWED)
+        #: Reservations that the store has made or not: the reply did not come.
+        self._in_doubt: OrderedDict[bytes, None] = OrderedDict()
         self._tokens: dict[str, str | None] = {}
 
     @property
@@ -226,6 +231,12 @@ class ResilientStore:
 
     def fell_back(self, error: Exception, ops: Sequence[Op], now: int | None) -> list[Reply]:
         self._note(error)
+        # It may be written, and may not. By its id it is written once.
+        self._owed.extend(op for op in ops if op.code == FAIL)
+        with self._lock:
+            self._in_doubt.update((op.ids, None) for op in ops if op.code == RESERVE)
+            while len(self._in_doubt) > _MAX_OWED:
+                self._in_doubt.popitem(last=False)
         return self._locally(ops, now)
 
     def _note(self, error: Exception) -> None:
@@ -252,6 +263,9 @@ class ResilientStore:
     def _locally(self, ops: Sequence[Op], now: int | None) -> list[Reply]:
         # A slot that is not given back would be held for its lease, and then limit like a failure.
         self._owed.extend(op for op in ops if op.code == FORGET and op.ids)
+        if self._in_doubt:
+            # How these ended the store has to hear, or they would be in flight there until their lease ends.
+            self._owed.extend(op for op in ops if op.code in (FAIL, ABANDON) and op.ids in self._in_doubt)
         mode = self._fail_mode()
         if mode == "local":
             replies = self._local.execute(ops, now)

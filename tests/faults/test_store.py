@@ -148,3 +148,68 @@ class TestAFaultOfTheStore:
             assert 3 <= episode.after <= 5
         else:
             assert episode.after == 3
+
+
+class TestWhatNobodyNotices:
+    """What a server goes through without anybody at the site noticing, and without a count being wrong."""
+
+    @pytest.fixture
+    def torture(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Torture]:
+        with tortured(tmp_path_factory.mktemp("quiet") / "store") as it:
+            yield it
+
+    @pytest.fixture(params=SERVERS)
+    def site(
+        self,
+        request: pytest.FixtureRequest,
+        torture: Torture,
+        tmp_path_factory: pytest.TempPathFactory,
+        database: Path,
+    ) -> Iterator[tuple[Traffic, Served]]:
+        folder = tmp_path_factory.mktemp("quiet")
+        torture.server.client.flushall()
+        served = Served(folder, Path(shutil.copy(database, folder)), torture.url)
+        with one_process(request.param, served, STORE_TIMEOUT=30) as traffic:
+            yield traffic, served
+
+    def count(self, it: Torture, address: str) -> int:
+        with looking_into(f"redis://127.0.0.1:{it.server.port}/0"):
+            return count_of(address)
+
+    def test_a_server_that_forgets_its_scripts(self, site: tuple[Traffic, Served], torture: Torture) -> None:
+        traffic, served = site
+        for _ in range(2):
+            assert traffic.guess("198.51.100.11", 2) == [200] * 2
+            torture.server.client.script_flush()
+        assert self.count(torture, "198.51.100.11") == 4
+        assert traffic.guess("198.51.100.11", 2) == [200, 403]
+        assert not served.logged("degraded")
+
+    def test_a_server_that_is_emptied(self, site: tuple[Traffic, Served], torture: Torture) -> None:
+        traffic, served = site
+        assert traffic.guess("198.51.100.12", LIMIT + 1) == [200] * LIMIT + [403]
+        torture.server.client.flushall()
+        assert [traffic.page("198.51.100.12") for _ in range(3)] == [403] * 3
+        assert traffic.guess("198.51.100.13", LIMIT + 1) == [200] * LIMIT + [403]
+        assert not served.logged("degraded")
+
+
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("lost", [b"EVAL", b"EVALSHA"], ids=["source", "digest"])
+def test_a_failure_whose_reply_is_lost_after_the_write_counts_exactly_once(
+    server: str, lost: bytes, tmp_path: Path, database: Path
+) -> None:
+    with tortured(tmp_path / "store") as it:
+        served = Served(tmp_path, Path(shutil.copy(database, tmp_path)), it.url)
+        with one_process(server, served, STORE_TIMEOUT=30, RESERVE_WAIT=1) as traffic:
+            assert traffic.guess(ATTACKER, 1) == [200]
+            if lost == b"EVAL":
+                it.server.client.script_flush()
+            it.proxy.loses = lost
+            assert traffic.guess(ATTACKER, 1) == [200]
+            assert it.proxy.lost == 1
+            assert len(served.logged("login_failed")) == 2
+            # The first that asks afterwards tells the store how the attempt ended.
+            until(lambda: traffic.honest("192.0.6", 1)[0] == [302] and bool(served.logged("recovered")), "it is told")
+            with looking_into(f"redis://127.0.0.1:{it.server.port}/0"):
+                assert count_of(ATTACKER) == 2
