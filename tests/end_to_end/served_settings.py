@@ -17,6 +17,8 @@ DATABASES = {
         },
     }
 }
+if "SERVED_SESSIONS" in os.environ:
+    SESSION_ENGINE = f"django.contrib.sessions.backends.{os.environ['SERVED_SESSIONS']}"
 SECGUARD = json.loads(os.environ["SERVED_SECGUARD"])
 MIDDLEWARE = [name for name in MIDDLEWARE if "Csrf" not in name]  # noqa: F405
 if os.environ.get("SERVED_BARE"):  # the same site as if there were no secguard
