@@ -39,3 +39,10 @@ LOGGING = {
     },
     "loggers": {"security.events": {"handlers": ["security"], "level": "INFO", "propagate": False}},
 }
+
+match os.environ.get("SERVED_BROKEN"):
+    case "handler":
+        LOGGING["handlers"]["broken"] = {"class": "tests.end_to_end.broken.Handler"}
+        LOGGING["loggers"]["security.events"]["handlers"].append("broken")
+    case "receivers":
+        INSTALLED_APPS = [*INSTALLED_APPS, "tests.end_to_end.broken.Receivers"]

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +25,9 @@ FILLING, LOAD_DELAY = 6_000, 10_000
 class StoreServer:
     """A real server behind a proxy. ``url`` leads through the proxy, ``client`` does not."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
         self._folder, self._options, self._port = folder, options, _free_port()
+        self._environment = {**os.environ, **(environment or {})}
         folder.mkdir()
         self.start()
         self.client = redis.Redis(port=self._port, socket_timeout=30)
@@ -35,7 +36,7 @@ class StoreServer:
         command = [program(), "--port", str(self._port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
         command += ["--save", "", "--enable-debug-command", "yes", *self._options]
         with (self._folder.parent / f"{self._folder.name}.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environment)
         until(lambda: answers(self._port), "the store's server answers")
 
     def kill(self) -> None:
@@ -75,9 +76,9 @@ class Torture:
 
 
 @contextmanager
-def tortured(folder: Path, *options: str) -> Iterator[Torture]:
+def tortured(folder: Path, *options: str, environment: Mapping[str, str] | None = None) -> Iterator[Torture]:
     with ExitStack() as stack:
-        server = StoreServer(folder, *options)
+        server = StoreServer(folder, *options, environment=environment)
         stack.callback(server.close)
         yield Torture(server, stack.enter_context(proxy(server.port)))
 

@@ -39,6 +39,10 @@ class Traffic:
     def page(self, address: str) -> int:
         return self._kept(get(self.port, f"/{self.views}/home/", address))
 
+    def denied(self, address: str) -> int:
+        """Ask for what is nobody's."""
+        return self._kept(get(self.port, f"/{self.views}/deny/", address))
+
     def _log_in(self, address: str, username: str, password: str) -> int:
         return self._kept(post(self.port, f"/{self.views}/log_in/", address, username=username, password=password))
 
