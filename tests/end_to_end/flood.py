@@ -1,4 +1,8 @@
-"""One of several processes that fail to log in, with several threads each: python -m tests.end_to_end.flood 100"""
+"""One of several processes that fail to log in, with several threads each: python -m tests.end_to_end.flood 100
+
+With ``crowd`` the failures come from a thousand addresses, by the authentication alone: a hundred thousand of them
+through all of a site would take an hour.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import django
-from django.test import Client
+from django.contrib.auth import authenticate
+from django.test import Client, RequestFactory
 
 THREADS = 4
 ADDRESSES, ACCOUNTS = 12, 30
+CROWD = [f"198.18.{number >> 8}.{number & 255}" for number in range(1_000)]
 
 
 def fail(number: int) -> int:
@@ -18,10 +24,16 @@ def fail(number: int) -> int:
     return client.post("/sync/log_in/", data).status_code
 
 
+def fail_in_the_crowd(number: int) -> int:
+    request = RequestFactory(REMOTE_ADDR=CROWD[number % len(CROWD)]).post("/sync/log_in/")
+    authenticate(request, username=f"nobody{number % 7_919}", password="guess")
+    return 200
+
+
 def main() -> None:
     django.setup()
     with ThreadPoolExecutor(THREADS) as threads:
-        answers = list(threads.map(fail, range(int(sys.argv[1]))))
+        answers = list(threads.map(fail_in_the_crowd if "crowd" in sys.argv else fail, range(int(sys.argv[1]))))
     assert set(answers) == {200}, f"answered {set(answers)}"
 
 
