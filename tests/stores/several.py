@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -28,10 +28,26 @@ def program() -> str:
     return found
 
 
+def program_with_tls() -> str | None:
+    """A server's program that was built with TLS, which the wheel's is not."""
+    for name in ("valkey-server", "redis-server"):
+        found = shutil.which(name)
+        # It says what it thinks of an option that it does not know, and ends, before it opens anything.
+        if (
+            found
+            and "tls-port"
+            not in subprocess.run(
+                [found, "--tls-port", "0", "--no-such-option", "1"], capture_output=True, text=True
+            ).stdout
+        ):
+            return found
+    return None
+
+
 @contextmanager
-def running(folder: Path, port: int, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    folder.mkdir()
-    command = [program(), *options, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
+def running(folder: Path, port: int, *options: str, binary: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    folder.mkdir(parents=True)
+    command = [binary or program(), *options, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
@@ -51,14 +67,19 @@ def answers(port: int) -> bool:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[list[int]]:
-    """Three nodes that share the slots. → their ports"""
+def cluster(
+    folder: Path, more: Callable[[int], list[str]] = lambda port: [], binary: str | None = None
+) -> Iterator[list[int]]:
+    """Three nodes that share the slots. → their ports
+
+    ``more``: further options of the node at a port.
+    """
     ports = [_free_port() for _ in range(3)]
     with ExitStack() as stack:
         for port in ports:
             bus = str(_free_port())
-            options = ["--cluster-enabled", "yes", "--cluster-port", bus, "--save", ""]
-            stack.enter_context(running(folder / str(port), port, *options))
+            options = ["--cluster-enabled", "yes", "--cluster-port", bus, "--save", "", *more(port)]
+            stack.enter_context(running(folder / str(port), port, *options, binary=binary))
         clients = [stack.enter_context(redis.Redis(port=port)) for port in ports]
         for number, client in enumerate(clients):
             first, last = SLOTS * number // 3, SLOTS * (number + 1) // 3 - 1
