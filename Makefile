@@ -15,7 +15,7 @@ TEST_READY := $(VENV)/.ready-test
 DEV_READY := $(VENV)/.ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench docs install clean
+.PHONY: help demo test lint types soak bench docs install clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +33,9 @@ lint: $(DEV_READY) ## style, formatting and the import contracts
 
 types: $(DEV_READY) ## the type checks
 	$(BIN)/mypy $(ARGS)
+
+soak: $(TEST_READY) ## the long form of the tests under load: SIZE=100 is a million attempts
+	SECGUARD_SOAK=$(or $(SIZE),10) $(BIN)/python -m pytest tests/end_to_end/test_bounded.py tests/end_to_end/test_crowds.py $(ARGS)
 
 bench: $(TEST_READY) ## the benchmarks, as ratios beside bare Django
 	$(BIN)/python -m benchmarks $(ARGS)

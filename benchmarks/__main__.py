@@ -16,7 +16,7 @@ from typing import Any
 
 import redis
 
-from benchmarks import addresses
+from benchmarks import addresses, capacity
 from sample_project.demo.servers import redis_protocol_server
 
 #: Scenario → requests in a chunk. A chunk of secguard stands between two of bare Django, whose mean is
@@ -81,9 +81,11 @@ def main() -> None:
                 _print_times(bare, guarded)
                 _print_counts(guarded)
                 _print_memory(guarded, url)
+                capacity.print_capacity(guarded, url)
             with _workers(url, folder, SLOW_HASHER) as (bare, guarded):
                 _print_wrong_logins(bare, guarded)
     addresses.print_times()
+    capacity.print_waiting()
     sys.stdout.flush()
     # In a process of its own, whose memory is nobody else's.
     subprocess.run([sys.executable, "-m", "benchmarks.blocklist", *sys.argv[1:]], check=True)
