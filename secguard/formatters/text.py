@@ -42,8 +42,9 @@ LONG_VALUES = frozenset({"path", "message", "detail", "reason", "error", "descri
 
 _SEPARATORS = str.maketrans("", "", "-_. ")
 # One greedy run of one character class: it cannot backtrack, so substituting is linear in the text.
-# The characters that end it are those that no URL contains unescaped (RFC 3986, section 2).
-_QUERY = re.compile(r'\?[^\s"<>]+')
+# The characters that end it are those that no URL contains unescaped (RFC 3986, section 2). Of spaces only
+# the ASCII ones: whoever does not escape an "à" sends the byte A0, which servers hand on as a no-break space.
+_QUERY = re.compile(r'\?[^\s"<>]+', re.ASCII)
 _ITERATORS: tuple[tuple[type, Callable[[Any], Iterator[object]]], ...] = (
     (list, list.__iter__),
     (tuple, tuple.__iter__),

@@ -352,6 +352,8 @@ def test_a_container_is_redacted_without_its_neighbours() -> None:
         ("GET /x?token=abc HTTP/1.1", "GET /x?[redacted] HTTP/1.1"),
         ('"/x?a=1" and "/y?b=2"', '"/x?[redacted]" and "/y?[redacted]"'),
         ("/é?token=ü", "/é?[redacted]"),
+        ("/x?q=Ã\xa0&token=abc", "/x?[redacted]"),
+        ("/x?q=\u3000\u2028\x85&token=abc y", "/x?[redacted] y"),
         ("/x?page", "/x?page"),
         ("what? a = b", "what? a = b"),
         ("?", "?"),
