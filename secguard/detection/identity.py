@@ -22,20 +22,35 @@ def normalize_identifier(value: object) -> str | None:
     their text. Everything that is no text (None, empty, lists, dicts, booleans) is nobody: such
     attempts must not share a counter.
     """
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    elif isinstance(value, int) and not isinstance(value, bool):
-        # Not str(): beyond 4,300 digits Python refuses, and a JSON body can bring such a number.
-        value = str(value) if value.bit_length() < 256 else hex(value)
-    if not isinstance(value, str):
+    text = value if type(value) is str else _text_of(value)
+    if text is None:
         return None
-    if value.isascii():
-        return value.strip().lower() or None
-    if len(value) <= _NFKC_LIMIT:
-        value = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", value).casefold())
-    else:
-        value = value.casefold()
-    return value.strip() or None
+    # Before it is measured: spaces around a name must not make a long one of it.
+    text = text.strip()
+    if text.isascii():
+        return text.lower() or None
+    if len(text) <= _NFKC_LIMIT:
+        text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).strip()
+    if len(text) > _NFKC_LIMIT:
+        text = text.casefold()
+    return text or None
+
+
+def _text_of(value: object) -> str | None:
+    # type(), and the methods of the base: a subclass, or a lazy object that poses as a text, may answer anything.
+    kind = type(value)
+    if issubclass(kind, str):
+        return str.__str__(value)
+    if issubclass(kind, bytes):
+        return bytes.decode(value, "utf-8", "replace")  # type: ignore[arg-type]
+    if issubclass(kind, int) and kind is not bool:
+        number = int.__index__(value)  # type: ignore[arg-type]
+        # Not str(): beyond 4,300 digits Python refuses, and a JSON body can bring such a number.
+        return str(number) if number.bit_length() < 256 else hex(number)
+    try:
+        return str.__str__(str(value)) if isinstance(value, str) else None
+    except Exception:
+        return None
 
 
 def keyed_digest(key: bytes) -> Callable[..., bytes]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import unicodedata
+from typing import Any
 
 import pytest
+from django.utils.functional import SimpleLazyObject
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,6 +55,60 @@ def test_a_number_of_any_length_is_an_identifier() -> None:
 
 def test_invalid_bytes_are_an_identifier() -> None:
     assert normalize_identifier(b"\xffanna") == "\ufffdanna"
+
+
+class Posing(str):
+    """A text whose methods are not to be trusted."""
+
+    __slots__ = ()
+
+    def _refuse(self, *args: object) -> Any:
+        raise RuntimeError("no")
+
+    __str__ = isascii = strip = lower = casefold = __len__ = _refuse  # type: ignore[assignment]
+
+
+class Hiding:
+    @property
+    def __class__(self) -> Any:
+        raise RuntimeError("no class")
+
+
+class Failing:
+    """A lazy object that poses as a text, and fails when it is asked for it."""
+
+    __class__ = str  # type: ignore[assignment]
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("lazy", ["anna", "Zo\u00eb"])
+def test_a_lazy_text_is_its_text(lazy: str) -> None:
+    assert normalize_identifier(SimpleLazyObject(lambda: lazy)) == lazy.lower()
+
+
+def test_a_text_of_another_class_is_its_text() -> None:
+    name = normalize_identifier(Posing("Zo\u00eb"))
+    assert name == "zo\u00eb"
+    assert type(name) is str
+
+
+def test_what_cannot_be_asked_is_nobody() -> None:
+    assert normalize_identifier(Hiding()) is None
+    assert normalize_identifier(Failing()) is None
+
+
+@pytest.mark.parametrize("edge", [" ", "\t", "\u00a0", "\u3000"])
+def test_any_number_of_spaces_around_a_name_makes_no_other_account(edge: str) -> None:
+    assert normalize_identifier(edge * 5_000 + "\uff41\uff4e\uff4e\uff41") == "anna"
+    assert normalize_identifier("\uff41\uff4e\uff4e\uff41" + edge * 5_000) == "anna"
+
+
+@pytest.mark.parametrize("name", ["\ufdfa" * 100 + "\u0390", "\u0390" * 1_025, "x" + "\u00b4" * 1_000])
+def test_normalizing_twice_changes_nothing_for_names_that_grow(name: str) -> None:
+    once = normalize_identifier(name)
+    assert normalize_identifier(once) == once
 
 
 def test_a_long_name_keeps_its_end() -> None:
