@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from functools import update_wrapper
 from threading import RLock
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings as django_settings
@@ -29,7 +29,8 @@ from secguard.detection import Action, Rule, with_overrides
 from secguard.detection.catalogue import ALL_RULES, DEVICE_FAILURES, OPT_IN, TRAP
 from secguard.detection.rule import MAX_BLOCK, SUBJECTS
 from secguard.events import INDISPENSABLE, VOCABULARY, EventType, spec_of
-from secguard.exceptions import InvalidRule, InvalidSetting
+from secguard.exceptions import InvalidRule, InvalidSetting, shown
+from secguard.formatters.text import one_line
 from secguard.network import ClientAddressResolver, describe_too_wide, parse_network
 
 #: Overrides MODE without a deploy: the way out when the guard itself is the trouble. Logged at start.
@@ -116,7 +117,7 @@ def is_at_or_below(path: str, top: str) -> bool:
 
 
 def _bad(value: object, hint: str) -> ValueError:
-    return ValueError(f"is {value!r:.120}", hint)
+    return ValueError(f"is {shown(value, 120)}", hint)
 
 
 def _choice(*choices: Any) -> Callable[[Any], Any]:
@@ -164,7 +165,7 @@ def _part(parse: Callable[[Any], T], value: Any, where: str) -> T:
     try:
         return parse(value)
     except ValueError as error:
-        raise ValueError(f"{where} {value!r:.80}", error.args[1]) from None
+        raise ValueError(f"{where} {shown(value)}", error.args[1]) from None
 
 
 def _is_path(value: object) -> bool:
@@ -179,8 +180,8 @@ def _function(value: Any) -> Any:
         try:
             found = import_string(value)
         except Exception as error:
-            problem = f"{type(error).__name__}: {error}"
-            raise _bad(value, f"That cannot be imported ({problem:.200}). Correct the path.") from None
+            problem = one_line(f"{type(error).__name__}: {error}", 200)
+            raise _bad(value, f"That cannot be imported ({problem}). Correct the path.") from None
     if not callable(found):
         raise _bad(value, "Give a function, or the dotted path to one.")
     if iscoroutinefunction(found) or iscoroutinefunction(type(found).__call__):
@@ -214,7 +215,7 @@ def _traps(value: Any) -> tuple[str, ...]:
             or "?" in path
         ):
             raise ValueError(
-                f"has the entry {path!r:.80}",
+                f"has the entry {shown(path)}",
                 "Give a path that starts with '/', which traps what is below it too, or an ending as '*.php'; "
                 "queries are not looked at.",
             )
@@ -227,17 +228,26 @@ def _subjects(value: Any) -> Mapping[str, Any]:
     for name in value:
         if not isinstance(name, str) or not name.isidentifier() or len(name) > 64 or name in SUBJECTS:
             hint = f"Give an identifier of at most 64 characters that is none of {', '.join(SUBJECTS)}."
-            raise ValueError(f"has the name {name!r:.80}", hint)
+            raise ValueError(f"has the name {shown(name)}", hint)
     return {name: _part(_function, given, f"has for {name!r}") for name, given in value.items()}
 
 
 def _base_url(value: Any) -> str | None:
     if value is None:
         return None
-    parts = urlsplit(value) if isinstance(value, str) and value.isprintable() and " " not in value else None
+    parts = _url(value) if isinstance(value, str) and value.isprintable() and " " not in value else None
     if parts is None or parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
         raise _bad(value, "Give the scheme and host of your site, such as 'https://example.com', or None for no mails.")
     return str(value).rstrip("/")
+
+
+def _url(text: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 - raises, too, if it is no number
+    except ValueError:  # such as a bracket that is never closed
+        return None
+    return parts
 
 
 def _cookie_name(value: Any) -> str:
@@ -296,11 +306,11 @@ def _networks(value: Any, *, also: tuple[str, ...] = ()) -> tuple[str, ...]:
 def _network(entry: Any) -> str:
     try:
         network = parse_network(entry if isinstance(entry, str) else str(entry))
-    except ValueError as error:
-        raise ValueError(f"has the entry {entry!r:.80}", f"{error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"has the entry {shown(entry)}", f"{error}") from None
     too_wide = describe_too_wide(network)
     if too_wide:
-        raise ValueError(f"has the entry {entry!r:.80}", too_wide)
+        raise ValueError(f"has the entry {shown(entry)}", too_wide)
     return str(network)
 
 
@@ -329,7 +339,7 @@ def _paths(value: Any) -> tuple[str, ...]:
         raise _bad(value, "Give a list of paths, such as ['/healthz'].")
     for path in value:
         if not _is_top(path):
-            raise ValueError(f"has the entry {path!r:.80}", "A path starts with '/', and '/' alone would exempt all.")
+            raise ValueError(f"has the entry {shown(path)}", "A path starts with '/', and '/' alone would exempt all.")
     return tuple(value)
 
 
@@ -340,11 +350,13 @@ def _fail_modes(value: Any) -> tuple[str, tuple[tuple[str, str], ...]]:
     """The mode, and those of single paths: the longest path first, since it is the one that counts."""
     if not isinstance(value, Mapping):
         return _fail_mode(value), ()
-    modes = {name: _part(_fail_mode, mode, f"has for {name!r:.80}") for name, mode in value.items()}
+    modes = {name: _part(_fail_mode, mode, f"has for {shown(name)}") for name, mode in value.items()}
     default = modes.pop("default", "local")
     for path in modes:
         if not _is_top(path):
-            raise ValueError(f"has the path {path!r:.80}", "A path starts with '/'; for all others there is 'default'.")
+            raise ValueError(
+                f"has the path {shown(path)}", "A path starts with '/'; for all others there is 'default'."
+            )
     paths = {path.rstrip("/"): mode for path, mode in modes.items()}
     return default, tuple(sorted(paths.items(), key=lambda item: -len(item[0])))
 
@@ -363,7 +375,7 @@ def _events(value: Any) -> frozenset[str]:
     if isinstance(value, (str, bytes)) or not isinstance(value, (list, tuple, set, frozenset)):
         raise _bad(value, "Give a list of event types, such as ['logout', 'token_refreshed'].")
     for name in value:
-        where = f"has the entry {name!r:.80}"
+        where = f"has the entry {shown(name)}"
         try:
             spec_of(name)
         except (ValueError, TypeError) as error:
@@ -395,7 +407,8 @@ def _class_path(value: Any) -> str | type:
 def _hmac_key(value: Any) -> bytes | None:
     if value is None:
         return None
-    key = value.encode() if isinstance(value, str) else value
+    # The environment brings bytes that are no UTF-8 as lone surrogates.
+    key = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
     if not isinstance(key, bytes) or len(key) < 16:
         raise ValueError("is too short or no text", "Give at least 16 random characters, or None.")
     return key
@@ -492,7 +505,7 @@ KEYS: dict[str, Key] = {
 def parse(raw: object, environ: Mapping[str, str] = os.environ) -> tuple[Settings | None, list[InvalidSetting]]:
     """The settings, or None and everything that is wrong with them."""
     if not isinstance(raw, Mapping):
-        return None, [InvalidSetting("", f"is {raw!r:.80}", "settings.SECGUARD must be a dict.")]
+        return None, [InvalidSetting("", f"is {shown(raw)}", "settings.SECGUARD must be a dict.")]
     problems = [_unknown(name) for name in raw if name not in KEYS]
     values: dict[str, Any] = {}
     preset = raw.get("PRESET", "default")
@@ -575,14 +588,17 @@ def _rules_in_force(values: Mapping[str, Any]) -> tuple[Rule, ...]:
 
 
 def _fields_of(change: Any) -> Iterable[str]:
-    """What a change of RULES says of a rule: a Rule says everything."""
+    """What a change of RULES says of a rule: a Rule says everything, True nothing."""
+    if change is True:
+        return ()
     return change if isinstance(change, Mapping) else ("action",)
 
 
 def _unknown(name: object) -> InvalidSetting:
-    close = get_close_matches(str(name).upper(), KEYS, n=1)
+    text = name[:80] if isinstance(name, str) else shown(name)
+    close = get_close_matches(text.upper(), KEYS, n=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"Known keys: {', '.join(KEYS)}."
-    return InvalidSetting(str(name)[:80], "is no setting of secguard", hint)
+    return InvalidSetting(text, "is no setting of secguard", hint)
 
 
 # -- caching -------------------------------------------------------------------------------------------

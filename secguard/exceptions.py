@@ -24,3 +24,11 @@ class InvalidRule(SecguardError, ValueError):
 
 class StoreError(SecguardError):
     """The counter store did not do what was asked of it; the cause is chained."""
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """A value as the text of an error shows it: its ``repr``, cut; of what has none, the class."""
+    try:
+        return f"{value!r:.{limit}}"
+    except Exception:  # an integer of over 4,300 digits, lists in lists in lists, whatever the value itself raises
+        return f"<{type(value).__name__}>"

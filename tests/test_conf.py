@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -169,6 +170,7 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("ON_MAX_CONSECUTIVE_FAILURES", None, None),
     ("HMAC_KEY", "k" * 16, b"k" * 16),
     ("HMAC_KEY", b"k" * 64, b"k" * 64),
+    ("HMAC_KEY", "\udcff" * 8, b"\xed\xb3\xbf" * 8),
     ("LOGGER_CLASS", SecurityEventLogger, SecurityEventLogger),
     ("REQUEST_ID_HEADER", "X-Amzn-Trace-Id", "X-Amzn-Trace-Id"),
     ("UNKNOWN_ACCOUNT_NAMES", "digest", "digest"),
@@ -307,7 +309,11 @@ BAD: dict[str, list[Any]] = {
         "example.com",
         "//example.com",
         "ftp://example.com",
-        "https://",
+        "https://[",
+        "https://[2001:db8::1",
+        "https://example.com:port",
+        "https://example.com:65536",
+        "https://\u2100.example",
         5,
         True,
         [],
@@ -431,6 +437,47 @@ def test_a_long_value_is_cut() -> None:
     assert len(str(problem_of("MODE", "x" * 100_000))) < 500
 
 
+def nested(depth: int) -> list[Any]:
+    """Lists in lists, deeper than ``repr`` goes."""
+    found: list[Any] = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+# Made by name: pytest itself cannot write them.
+UNWRITABLE: dict[str, Any] = {"an integer of 5,001 digits": 10**5_000, "lists in lists": nested(10_000)}
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("name", UNWRITABLE)
+def test_a_value_that_python_cannot_write_is_named_with_its_key(key: str, name: str) -> None:
+    for value in (UNWRITABLE[name], [UNWRITABLE[name]], {"default": UNWRITABLE[name], "/x": UNWRITABLE[name]}):
+        assert problem_of(key, value).setting == key
+
+
+@pytest.mark.parametrize("field", [item.name for item in fields(Rule) if item.init])
+@pytest.mark.parametrize("name", UNWRITABLE)
+def test_a_field_of_a_rule_that_python_cannot_write_is_named(field: str, name: str) -> None:
+    assert field in problem_of("RULES", {"brute_force": {field: UNWRITABLE[name]}}).hint
+
+
+@pytest.mark.parametrize("raw", [{"RULES": {10**5_000: None}}, {"RULES": {10**5_000: {}}}, {10**5_000: 1}], ids=list)
+def test_a_name_that_python_cannot_write_is_shown_by_its_class(raw: dict[Any, Any]) -> None:
+    _, (problem,) = parse(raw, {})
+    assert "<int>" in str(problem)
+
+
+def test_settings_that_python_cannot_write_are_shown_by_their_class() -> None:
+    _, (problem,) = parse(UNWRITABLE["lists in lists"], {})
+    assert problem.problem == "is <list>"
+
+
+@pytest.mark.parametrize("path", ["secguard.conf.a\nb", "secguard.conf.\x1b[31m", "secguard.conf.\ud800", "a\u2028.b"])
+def test_what_an_import_says_stays_on_its_line(path: str) -> None:
+    assert str(problem_of("EXEMPT_WHEN", path)).isprintable()
+
+
 # -- rules -----------------------------------------------------------------------------------------------------
 
 
@@ -543,6 +590,13 @@ def test_with_a_lockout_the_rules_over_accounts_lock(lockout: str) -> None:
 def test_unless_their_action_or_subject_is_another(change: Any) -> None:
     raw = {"ACCOUNT_LOCKOUT": "all", "RULES": {"account_failures": change}}
     assert locking(**raw) == {"distributed_attack"}
+
+
+def test_switching_a_rule_on_that_is_on_leaves_it_locking() -> None:
+    assert locking(ACCOUNT_LOCKOUT="all", RULES={"account_failures": True}) == {
+        "account_failures",
+        "distributed_attack",
+    }
 
 
 def test_changing_another_field_leaves_a_rule_locking() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from secguard.detection.rule import Action, Rule
 from secguard.events import EventType, Severity
-from secguard.exceptions import InvalidRule
+from secguard.exceptions import InvalidRule, shown
 
 MINUTE = 60
 _FAILED = EventType.LOGIN_FAILED.value
@@ -181,7 +181,7 @@ def with_overrides(overrides: Mapping[str, Any], base: tuple[Rule, ...] = DEFAUL
     for name, change in overrides.items():
         if change is None:
             if name not in rules:
-                raise InvalidRule(f"rule {name!r:.80} cannot be switched off: there is none. {_known(name, rules)}")
+                raise InvalidRule(f"rule {shown(name)} cannot be switched off: there is none. {_known(name, rules)}")
             del rules[name]
         elif change is not True or name not in rules:
             rules[name] = _changed(name, change, rules.get(name))
@@ -192,19 +192,19 @@ def _changed(name: str, change: object, rule: Rule | None) -> Rule:
     if isinstance(change, Rule):
         return change if change.name == name else replace(change, name=name)
     if not isinstance(change, Mapping):
-        raise InvalidRule(f"rule {name!r:.80} is {change!r:.80}; give a dict of fields, a Rule, None, or True")
+        raise InvalidRule(f"rule {shown(name)} is {shown(change)}; give a dict of fields, a Rule, None, or True")
     for key in change:
         if key not in _FIELDS:
-            raise InvalidRule(f"rule {name!r:.80}: unknown field {key!r:.80}. {_known(key, _FIELDS)}")
+            raise InvalidRule(f"rule {shown(name)}: unknown field {shown(key)}. {_known(key, _FIELDS)}")
     if rule is not None:
         return replace(rule, **change)
     missing = [key for key in ("events", "subject", "threshold", "window") if key not in change]
     if missing:
-        raise InvalidRule(f"rule {name!r:.80} is new and lacks {', '.join(missing)}")
+        raise InvalidRule(f"rule {shown(name)} is new and lacks {', '.join(missing)}")
     return Rule(name=name, **change)
 
 
 def _known(name: object, names: object) -> str:
     known = [str(each) for each in names]  # type: ignore[attr-defined]
-    close = get_close_matches(str(name), known, n=1)
+    close = get_close_matches(name if isinstance(name, str) else shown(name), known, n=1)
     return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."

@@ -10,7 +10,7 @@ from inspect import iscoroutinefunction
 from typing import TypeAlias
 
 from secguard.events import EventType, Severity, spec_of
-from secguard.exceptions import InvalidRule
+from secguard.exceptions import InvalidRule, shown
 
 #: Entries of one kind that a subject's record holds; counts saturate there.
 RECORD_CAP = 1_000
@@ -103,6 +103,7 @@ class Rule:
         settle(self, "block_duration", self._durations())
         settle(self, "severity", self._member("severity", Severity, self.severity))
         settle(self, "action", self._member("action", Action, self.action))
+        self._check_technique()
         self._check_threshold()
         self._check_subject()
         self._check_conditions()
@@ -117,15 +118,15 @@ class Rule:
 
     def _name(self) -> str:
         if not isinstance(self.name, str) or not self.name.isidentifier() or len(self.name) > 64:
-            raise InvalidRule(f"rule name {self.name!r:.80} must be an identifier of at most 64 characters")
+            raise InvalidRule(f"rule name {shown(self.name)} must be an identifier of at most 64 characters")
         if not self.name.isascii():
-            raise InvalidRule(f"rule name {self.name!r:.80} must be ASCII: it is written into log lines and keys")
+            raise InvalidRule(f"rule name {shown(self.name)} must be ASCII: it is written into log lines and keys")
         return self.name
 
     def _event_types(self) -> tuple[str, ...]:
         events: object = self.events
         if events is not None and not isinstance(events, Iterable):
-            raise self._fail(f"events is {events!r:.80}; name an event type, or several in a list")
+            raise self._fail(f"events is {shown(events)}; name an event type, or several in a list")
         given: Sequence[str] = (self.events,) if isinstance(self.events, str) else tuple(self.events or ())
         if not given:
             raise self._fail("events is empty; name at least one event type")
@@ -153,33 +154,40 @@ class Rule:
     def _seconds(self, name: str, value: object, most: int | None) -> float:
         seconds = value.total_seconds() if isinstance(value, timedelta) else value
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-            raise self._fail(f"{name} is {value!r:.80}; give seconds as a number, or a timedelta")
+            raise self._fail(f"{name} is {shown(value)}; give seconds as a number, or a timedelta")
         if not seconds >= 1 or seconds == float("inf"):
-            raise self._fail(f"{name} is {seconds} s; it must be at least 1 second")
+            raise self._fail(f"{name} is {shown(seconds)} s; it must be at least 1 second")
         if most is not None and seconds > most:
-            raise self._fail(f"{name} is {seconds} s; the most is {most} s ({most // 86_400} days)")
+            raise self._fail(f"{name} is {shown(seconds)} s; the most is {most} s ({most // 86_400} days)")
         return seconds
 
     def _member(self, name: str, kind: type[Severity] | type[Action], value: object) -> Severity | Action:
         try:
             return kind(value)
-        except ValueError:
+        except (ValueError, RecursionError):  # the enumeration, too, shows the value: lists nested without end
             choices = ", ".join(repr(member.value) for member in kind)
-            raise self._fail(f"{name} is {value!r:.80}; use one of {choices}") from None
+            raise self._fail(f"{name} is {shown(value)}; use one of {choices}") from None
+
+    def _check_technique(self) -> None:
+        technique = self.technique
+        if not isinstance(technique, str) or not technique.isprintable() or len(technique) > 64:
+            raise self._fail(f"technique is {shown(technique)}; give a text such as 'T1110.001', at most 64 characters")
 
     def _check_threshold(self) -> None:
         threshold = self.threshold
         if isinstance(threshold, bool) or not isinstance(threshold, int):
-            raise self._fail(f"threshold is {threshold!r:.80}; give a whole number")
+            raise self._fail(f"threshold is {shown(threshold)}; give a whole number")
         if not 1 <= threshold <= RECORD_CAP:
-            raise self._fail(f"threshold is {threshold}; it must be from 1 to {RECORD_CAP}, where counts saturate")
+            raise self._fail(
+                f"threshold is {shown(threshold)}; it must be from 1 to {RECORD_CAP}, where counts saturate"
+            )
 
     def _check_subject(self) -> None:
         # A name that is none of ours may be the project's own: the settings know.
         if not isinstance(self.subject, str) or not self.subject.isidentifier() or len(self.subject) > 64:
-            raise self._fail(f"subject is {self.subject!r:.80}; use one of {', '.join(SUBJECTS)}, or your own")
+            raise self._fail(f"subject is {shown(self.subject)}; use one of {', '.join(SUBJECTS)}, or your own")
         if self.distinct is not None and not (isinstance(self.distinct, str) and self.distinct.isidentifier()):
-            raise self._fail(f"distinct is {self.distinct!r:.80}; name a field such as 'account' or 'address'")
+            raise self._fail(f"distinct is {shown(self.distinct)}; name a field such as 'account' or 'address'")
         if self.distinct == self.subject:
             raise self._fail(f"distinct and subject are both {self.subject!r}: there would never be more than one")
         if self.distinct == "actor":
@@ -212,4 +220,4 @@ class Rule:
 
     def _check_number(self, name: str, value: object, least: float, most: float) -> None:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-            raise self._fail(f"{name} is {value!r:.80}; give a number from {least:g} to {most:g}")
+            raise self._fail(f"{name} is {shown(value)}; give a number from {least:g} to {most:g}")

@@ -90,6 +90,10 @@ async def awaited(offence: int, threat: Threat) -> float:
         ("block_duration", TEN_YEARS + 1),
         ("block_duration", [60, TEN_YEARS + 1]),
         ("block_duration", "myproject.durations.of"),
+        ("technique", None),
+        ("technique", ["T1110"]),
+        ("technique", "T1110\n"),
+        ("technique", "x" * 65),
         ("block_duration", awaited),
     ],
 )
