@@ -26,6 +26,10 @@ WORDS = (
 )
 NUMBERS = (0, 1, -1, 2, 60, 900, 1_000, 1_001, 2**31, 2**63, 2**64, 10**5_000, -(10**5_000))
 FLOATS = (0.0, -0.0, 0.5, 1.5, 1e308, 5e-324, float("nan"), float("inf"), float("-inf"))
+#: Lists in lists, deeper than ``repr`` goes.
+DEEP: list[Any] = []
+for _ in range(10_000):
+    DEEP = [DEEP]
 ENCODINGS = (("utf-8", "surrogateescape"), ("latin-1", "strict"), ("utf-16-le", "surrogatepass"))
 
 
@@ -66,7 +70,7 @@ class Source:
     def scalar(self) -> Any:
         kind = self.number(8)
         if kind == 0:
-            return self.pick((None, True, False))
+            return self.pick((None, True, False, DEEP))
         if kind == 1:
             return self.pick(NUMBERS)
         if kind == 2:

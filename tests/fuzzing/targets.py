@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from secguard.conf import KEYS, MODES, Settings, parse
 from secguard.detection import Rule, normalize_identifier
+from secguard.detection.catalogue import ALL_RULES, OPT_IN
 from secguard.detection.identity import DIGEST_SIZE, keyed_digest
 from secguard.exceptions import InvalidSetting
 from secguard.formatters import SecurityJsonFormatter
@@ -334,6 +335,7 @@ def check_settings(raw: object) -> None:
     if settings is not None:
         check_valid(settings)
         assert parse(raw, {}) == (settings, [])
+        check_rules_switched_on(raw, settings)
 
 
 def check_problem(problem: InvalidSetting, raw: object) -> None:
@@ -378,6 +380,15 @@ def check_valid(settings: Settings) -> None:
     for path in (*settings.exempt_paths, *settings.trap_paths):
         assert path.strip("/")
     keyed_digest(settings.hmac_key)("account", "anna")
+
+
+def check_rules_switched_on(raw: Any, settings: Settings) -> None:
+    """To switch on what is on, and nobody mentioned, changes nothing."""
+    mentioned = raw.get("RULES", {})
+    more = {rule.name: True for rule in ALL_RULES if rule.name not in OPT_IN and rule.name not in mentioned}
+    again, _ = parse({**raw, "RULES": {**mentioned, **more}}, {})
+    assert again is not None
+    assert set(again.rules) == set(settings.rules)
 
 
 def settings_from_bytes(data: bytes) -> None:
