@@ -13,9 +13,10 @@ VENV_READY := $(VENV)/.ready
 DEMO_READY := $(VENV)/.ready-demo
 TEST_READY := $(VENV)/.ready-test
 DEV_READY := $(VENV)/.ready-dev
+FUZZ_READY := $(VENV)/.ready-fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types soak bench docs install clean
+.PHONY: help demo test lint types soak bench fuzz docs install clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +41,9 @@ soak: $(TEST_READY) ## the long form of the tests under load: SIZE=100 is a mill
 bench: $(TEST_READY) ## the benchmarks, as ratios beside bare Django
 	$(BIN)/python -m benchmarks $(ARGS)
 
+fuzz: $(FUZZ_READY) ## look for inputs that break a promise; ARGS="line --seconds 600" chooses a target
+	$(BIN)/python -m tests.fuzzing $(ARGS)
+
 docs: $(TEST_READY) ## check the documentation against the code
 	$(BIN)/python -m pytest tests/test_docs.py $(ARGS)
 
@@ -47,7 +51,7 @@ install: $(DEV_READY) ## install everything a developer needs
 
 clean: ## remove the environment and everything that was built
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache \
-		.import_linter_cache .hypothesis sample_project/db.sqlite3*
+		.import_linter_cache .hypothesis .fuzz sample_project/db.sqlite3*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Dependency groups are understood by pip since 25.1.
@@ -60,6 +64,7 @@ $(VENV_READY):
 $(DEMO_READY): GROUP := demo
 $(TEST_READY): GROUP := test
 $(DEV_READY): GROUP := dev
-$(DEMO_READY) $(TEST_READY) $(DEV_READY): pyproject.toml | $(VENV_READY)
+$(FUZZ_READY): GROUP := fuzz
+$(DEMO_READY) $(TEST_READY) $(DEV_READY) $(FUZZ_READY): pyproject.toml | $(VENV_READY)
 	$(PIP) install --quiet --editable . --group $(GROUP)
 	@touch $@
