@@ -18,7 +18,7 @@ from secguard import conf
 from secguard.conf import KEYS
 from secguard.detection.catalogue import ALL_RULES
 from secguard.network.ranges import NetworkSet
-from tests.formatters.hostile import HOSTILE, NESTED, STRINGS
+from tests.formatters.hostile import HOSTILE, SCALARS, STRINGS
 from tests.formatters.hostile import KEYS as ODD_KEYS
 from tests.fuzzing import targets
 from tests.fuzzing.oracle import Peer
@@ -50,6 +50,11 @@ EXAMPLES = os.environ.get("SECGUARD_FUZZ_EXAMPLES")
 bounded = settings(max_examples=int(EXAMPLES or 150), derandomize=EXAMPLES is None, database=None, deadline=None)
 
 any_text = st.text(st.characters(codec=None))
+anything = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ODD_KEYS, inner, max_size=4) | st.tuples(inner, inner),
+    max_leaves=8,
+)
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -148,7 +153,7 @@ long_texts = st.builds(lambda text, times: text * times, any_text, st.sampled_fr
 
 
 @bounded
-@given(long_texts | NESTED)
+@given(long_texts | anything)
 def test_anything_has_one_spelling_or_none(value: object) -> None:
     check_identifier(value)
 
@@ -180,11 +185,11 @@ def test_no_choice_of_parts_has_the_digest_of_another(one: tuple[str, ...], othe
 # -- log lines -------------------------------------------------------------------------------------------------
 
 names = st.sampled_from([*targets.ATTRIBUTES, "context", "exc_info", "user_agent"]) | ODD_KEYS
-attributes = st.dictionaries(names, NESTED, max_size=5)
+attributes = st.dictionaries(names, anything, max_size=5)
 
 
 @bounded
-@given(attributes, st.dictionaries(ODD_KEYS, NESTED, max_size=5), st.booleans())
+@given(attributes, st.dictionaries(ODD_KEYS, anything, max_size=5), st.booleans())
 def test_any_record_is_one_line_of_the_promised_shape(
     given_attributes: dict[Any, Any], context: dict[Any, Any], clean: bool
 ) -> None:
@@ -199,7 +204,7 @@ def test_no_secret_of_a_query_or_a_form_is_in_a_line(junk: str) -> None:
 
 
 @bounded
-@given(NESTED, st.integers(1, 600))
+@given(anything, st.integers(1, 600))
 def test_anything_is_shown_within_its_bounds(value: object, limit: int) -> None:
     check_shown(value, limit)
 
