@@ -70,7 +70,7 @@ class Source:
     def scalar(self) -> Any:
         kind = self.number(8)
         if kind == 0:
-            return self.pick((None, True, False, DEEP))
+            return self.pick((None, True, False))
         if kind == 1:
             return self.pick(NUMBERS)
         if kind == 2:
@@ -88,7 +88,7 @@ class Source:
             return [self.json_like(depth + 1) for _ in range(self.number(5))]
         if kind == 2:
             return {self.text(): self.json_like(depth + 1) for _ in range(self.number(5))}
-        return self.scalar()
+        return DEEP if kind == 3 and self.number(16) == 15 else self.scalar()
 
     def anything(self, depth: int = 0) -> Any:
         """What Python code may hand over: also bytes, sets, objects that break whoever looks at them."""
@@ -105,6 +105,8 @@ class Source:
             return self.take(self.number(64))
         if kind == 6:
             return HOSTILE[self.pick(sorted(HOSTILE))]
+        if kind == 7 and self.number(16) == 15:
+            return DEEP
         return self.scalar()
 
     def key(self) -> Any:

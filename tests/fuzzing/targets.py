@@ -177,11 +177,25 @@ def check_parts(one: tuple[str, ...], other: tuple[str, ...]) -> None:
     assert len(_digest(*one)) == DIGEST_SIZE
 
 
+def check_separators(parts: tuple[str, ...]) -> None:
+    """No choice of parts has the digest of one that joins, cuts, fills up or re-encodes them."""
+    for separator in ("", ":", "\0", ",", "1:"):
+        joined = separator.join(parts)
+        check_parts(parts, (joined,))
+        for at in range(min(len(joined), 20)):
+            check_parts(parts, (joined[:at], joined[at:]))
+    check_parts(parts, (*parts, ""))
+    check_parts(parts, ("", *parts))
+    check_parts(parts, ("".join(f"{len(part.encode('utf-8', 'replace'))}:{part}" for part in parts),))
+    for errors in ("replace", "ignore", "backslashreplace"):
+        check_parts(parts, tuple(part.encode("utf-8", errors).decode() for part in parts))
+
+
 def identifier_from_bytes(data: bytes) -> None:
     source = Source(data)
     parts = tuple(source.text() for _ in range(source.number(4)))
     check_parts(parts, tuple(source.text() for _ in range(source.number(4))))
-    check_parts(parts, ("".join(parts),))
+    check_separators(parts)
     check_identifier(source.anything())
     identifier_from_text(source.rest().decode("utf-8", "surrogateescape"))
 
@@ -190,11 +204,11 @@ def identifier_from_text(text: str) -> None:
     check_identifier(text)
     check_identifier(text.encode("utf-8", "surrogatepass"))
     check_identifier(text * 100)
+    # Over a thousand characters once it is normalised, and a letter whose cases are of different lengths.
+    check_identifier(f"{chr(0xFDFA) * 100}{text}{chr(0x390)}")
     check_spellings(text)
-    for at in range(min(len(text), 20)):
-        check_parts((text,), (text[:at], text[at:]))
-    check_parts((text, ""), ("", text))
-    check_parts((f"{len(text)}:{text}",), (text,))
+    check_separators((text,))
+    check_separators((text, text))
 
 
 # -- log lines -------------------------------------------------------------------------------------------------
@@ -250,7 +264,10 @@ def check_secret(junk: str) -> None:
     """What stands in the query of a URL, or under the name of a secret, is in no line, wherever it was put."""
     url = f"https://example.com/x?{AFTER_URL.sub('', junk)}&token={SECRET}"
     form = {"password": f"{junk}{SECRET}", f"{junk[:100]}Token": [SECRET], "X-Api-Key": SECRET.encode()}
+    # So long that a cut takes the beginning of the query and leaves its end.
+    cut = f"{'x' * 5_000} https://example.com/x?{'a' * 500}{AFTER_URL.sub('', junk)}&token={SECRET}{'b' * 300}"
     places: list[dict[Any, Any]] = [
+        {"msg": cut, "exc_text": cut, "stack_info": cut, "cut": cut},
         {"msg": f"GET {url} HTTP/1.1", "name": url, "levelname": url, "funcName": url, "exc_text": url},
         {"msg": '"%s" %s', "args": (url, 200), "stack_info": f"{junk * 50} {url} {junk * 50}"},
         {"msg": {"url": url, **form}, "exc_info": error_of(url)},
