@@ -109,8 +109,12 @@ def test_the_client_is_whom_the_oracle_names(
     check_client(Peer(remote_addr, value, header, trusted, hops if countable else None))
 
 
+nodes = st.sampled_from([CLIENT, "10.0.0.2", "10.0.0.3:80", '"[2001:db8::7]:443"', '"[2001:db8:ffff::1]"', "unknown"])
+well_formed = st.builds('for={};host="{}"'.format, nodes, quoted) | st.builds('host="{}"; for={}'.format, quoted, nodes)
+
+
 @bounded
-@given(st.lists(elements, max_size=4).map(",".join), st.none() | st.integers(1, 4))
+@given(st.lists(well_formed | well_formed | elements, max_size=4).map(", ".join), st.none() | st.integers(1, 4))
 def test_the_client_of_a_forwarded_header_is_whom_the_oracle_names(value: str, hops: int | None) -> None:
     check_client(Peer(PROXY, value, "Forwarded", PROXIES, hops))
 
