@@ -6,6 +6,7 @@ SECGUARD_HOSTILE_STRINGS may name a JSON file of texts, an object of lists, whic
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from secguard import conf
 from secguard.conf import KEYS
+from secguard.detection import Rule
 from secguard.detection.catalogue import ALL_RULES
 from secguard.network.ranges import NetworkSet
 from tests.formatters.hostile import HOSTILE, SCALARS, STRINGS
@@ -46,6 +48,7 @@ from tests.fuzzing.targets import (
     check_spellings,
     check_spoofing,
 )
+from tests.test_conf import GOOD
 
 EXAMPLES = os.environ.get("SECGUARD_FUZZ_EXAMPLES")
 # No deadline: no test depends on the time that something takes.
@@ -276,7 +279,7 @@ fields = st.sampled_from(["events", "subject", "threshold", "window", "distinct"
 more_fields = fields | st.sampled_from(["block_duration", "max_per_value", "max_success_rate", "name"]) | any_text
 rules = st.dictionaries(
     st.sampled_from([rule.name for rule in ALL_RULES]) | any_text,
-    values | st.dictionaries(more_fields, st.integers(1, 1_000) | values, max_size=4),
+    values | st.dictionaries(more_fields, st.integers(1, 1_000) | st.sampled_from(FLOATS) | values, max_size=4),
     max_size=3,
 )
 
@@ -286,6 +289,18 @@ rules = st.dictionaries(
 @given(value=values)
 def test_any_value_of_a_key_is_taken_or_told_by_its_key(key: str, value: object) -> None:
     check_setting(key, value)
+
+
+@pytest.mark.parametrize("field", [item.name for item in dataclasses.fields(Rule)])
+def test_any_value_of_a_field_of_a_rule_is_taken_or_told(field: str) -> None:
+    for value in (*NUMBERS, *FLOATS, *WORDS, DEEP, None, True, [], {}, [float("nan")]):
+        check_setting("RULES", {"brute_force": {field: value}})
+
+
+@bounded
+@given(st.lists(st.sampled_from([(key, value) for key, value, _ in GOOD]), max_size=8).map(dict))
+def test_good_settings_are_taken_or_contradict_each_other(raw: dict[str, Any]) -> None:
+    check_settings(raw)
 
 
 @bounded
