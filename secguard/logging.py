@@ -24,7 +24,15 @@ from secguard.events import VOCABULARY, Category, Event, EventType, Severity, ne
 from secguard.failures import report_failure
 from secguard.formatters.text import clean, clean_context, clean_text
 from secguard.network import ClientAddress, unknown
-from secguard.pipeline import Pipeline, follow_up, is_worth_a_line, keep_up, note_failure, note_success
+from secguard.pipeline import (
+    Pipeline,
+    are_anothers_too,
+    follow_up,
+    is_worth_a_line,
+    keep_up,
+    note_failure,
+    note_success,
+)
 
 __all__ = [
     "SecurityEvent",
@@ -385,14 +393,14 @@ class SecurityEventLogger:
     def _usable_link(self, who: _Who, link: str | None) -> str | None:
         """May the identifier that was typed count as the user's own from now on?
 
-        Not if it is somebody else's name: whoever puts another's name into his own profile would
-        have his right password forgive his guesses at the other's.
+        Not if it is somebody else's too, by name or mail address: whoever puts another's into his own profile would
+        have his right password forgive his guesses at the other's. Nor if his own name is somebody else's too.
         """
         attempt = who.context.open_attempt()
         typed = attempt.observation.account if attempt else None
         if not link or not typed or typed == link:
             return None
-        if self.pipeline.detector.is_linked(typed) or not _is_somebodys_name(typed):
+        if self.pipeline.detector.is_linked(typed) or not are_anothers_too((typed, link), who.observation.user):
             return link
         return None
 
@@ -489,15 +497,6 @@ def _account_exists(identifier: object) -> bool:
     except Exception:
         report_failure("could not look up whether an account exists; its name is not logged")
         return False
-
-
-def _is_somebodys_name(identifier: str) -> bool:
-    model = get_user_model()
-    try:
-        return bool(model._default_manager.filter(**{f"{model.USERNAME_FIELD}__iexact": identifier}).exists())
-    except Exception:
-        report_failure("could not look up whether a name is taken; it is not linked")
-        return True
 
 
 @until_settings_change

@@ -90,7 +90,13 @@ class Pause(NamedTuple):
     queuing: bool
 
 
-Procedure = Generator[Trip | Turn | Pause, Any, T]
+class Ask(NamedTuple):
+    """Ask something that may do other I/O, where it holds up nobody. Resumed with the answer."""
+
+    question: Callable[[], Any]
+
+
+Procedure = Generator[Trip | Turn | Pause | Ask, Any, T]
 #: Answers to a ``Turn``.
 TAKEN, ASKING, QUEUING = "taken", "asking", "queuing"
 
@@ -510,11 +516,19 @@ class Detector:
         held = [target for target in attempt.targets if target.panel.limiting]
         return [Op(ABANDON, target.key, target.panel, attempt.id) for target in held]
 
-    def pass_ops(self, attempt: Attempt, earlier: Sequence[Attempt] = (), link: str | None = None) -> list[Op]:
+    def pass_ops(
+        self,
+        attempt: Attempt,
+        earlier: Sequence[Attempt] = (),
+        link: str | None = None,
+        *,
+        forgives: bool = True,
+    ) -> list[Op]:
         """Free the slot and forgive the account's failures from this address, never another account's.
 
         ``earlier``: failed attempts of the same request, under the user's other names: forgiven too.
         ``link``: the account's canonical identifier, if the one used differs and shall count as it.
+        ``forgives``: false where the identifier is another user's too: only the slot is freed.
         """
         ops: list[Op] = []
         account = attempt.observation.account
@@ -522,13 +536,17 @@ class Detector:
             if target.silent and self._has_nothing_to_forgive(attempt, target.kind):
                 continue  # nothing was reserved there either
             # Without an account there is nothing of one's own to forgive, only the slot to free.
-            forgiven = target.forgiven if account else b""
+            forgiven = target.forgiven if account and forgives else b""
             ops.append(Op(FORGET, target.key, target.panel, attempt.id, forgiven))
         for other in earlier:
             ops += [Op(FORGET, target.key, target.panel, other.id) for target in other.targets]
         if link and account and link != account:
             ops += self._link_ops(attempt, account, link)
         return ops
+
+    def may_forgive(self, attempt: Attempt) -> bool:
+        """Had anybody failed before, as far as the reservation's reply tells? It counts this attempt as a failure."""
+        return any(count > 1 for count in attempt.findings.counts.values())
 
     def _has_nothing_to_forgive(self, attempt: Attempt, kind: str) -> bool:
         """Did the reservation's reply tell that this would be the account's first failure?"""
@@ -722,4 +740,7 @@ def run(procedure: Procedure[T], execute: Callable[[list[Op]], list[Reply]]) -> 
             step = procedure.send(answer)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
-        answer = execute(step.ops) if isinstance(step, Trip) else TAKEN if isinstance(step, Turn) else False
+        if isinstance(step, Ask):
+            answer = step.question()
+        else:
+            answer = execute(step.ops) if isinstance(step, Trip) else TAKEN if isinstance(step, Turn) else False

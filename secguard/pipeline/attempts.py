@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from math import ceil
 from typing import Any, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.utils.functional import LazyObject, empty
 
 from secguard.blocking.devices import get_devices
 from secguard.blocking.locks import LockEntry
 from secguard.conf import get_settings
 from secguard.context import RequestContext
-from secguard.detection import Detector, Observation, Rule
-from secguard.detection.detector import Attempt, Findings, Pause, Procedure, Trip, Turn
+from secguard.detection import Detector, Observation, Rule, normalize_identifier
+from secguard.detection.detector import Ask, Attempt, Findings, Pause, Procedure, Trip, Turn
 from secguard.detection.rule import SUBJECTS
 from secguard.detection.store import Op
 from secguard.events import EventType
@@ -23,6 +25,7 @@ from secguard.failures import report_failure
 from secguard.formatters.text import clean_text
 from secguard.network import ClientAddress
 from secguard.pipeline.decisions import follow_up, is_exempt, keep_up
+from secguard.pipeline.names import are_anothers_too
 from secguard.pipeline.parts import get_locks, get_replica, get_store, get_waiting_room
 from secguard.pipeline.reports import note_refused_attempt
 from secguard.stores.budget import request_budget
@@ -171,7 +174,8 @@ class Pipeline:
     ) -> Findings:
         """The guess was right: free its slot and forgive the failures of this account from this address.
 
-        ``names``: the user's identifiers, any of which may have been typed, where no reservation tells.
+        ``names``: the user's identifiers, the canonical one first: any of them may have been typed, where no
+        reservation tells.
         """
         attempt = context.open_attempt(who.account) or context.open_attempt()
         if attempt is None:
@@ -183,8 +187,15 @@ class Pipeline:
         # Of the same request only his own: a batch of guesses at others must not end in one's own login.
         own = {*names, attempt.observation.account}
         earlier = [each for each in context.attempts if each.state == "failed" and each.observation.account in own]
-        # The link comes last: its reply is looked for there.
-        ops = [*self.detector.success_ops(attempt.observation, link), *self.detector.pass_ops(attempt, earlier, link)]
+        forgives = True
+        if earlier or self.detector.may_forgive(attempt):
+            accounts = {attempt.observation.account, *names[:1], *(each.observation.account for each in earlier)}
+            forgives = not are_anothers_too(accounts, who.user)
+        ops = [
+            *self.detector.success_ops(attempt.observation, link),
+            # The link comes last: its reply is looked for there.
+            *self.detector.pass_ops(attempt, earlier if forgives else (), link, forgives=forgives),
+        ]
         if context.collects:
             context.pending.append((get_store().send(ops), attempt))
         else:
@@ -199,7 +210,7 @@ class Pipeline:
         attempt = self.detector.attempt(who._replace(account=names[0]))
         findings = self.run(self.detector.read(attempt))
         ops = self.detector.success_ops(attempt.observation)
-        if any(findings.counts.values()):
+        if any(findings.counts.values()) and not are_anothers_too(names[:1], who.user):
             ops += self.detector.pass_ops(attempt)
         if ops:
             get_store().execute(ops)
@@ -222,9 +233,14 @@ class Pipeline:
         in_flight = [attempt for attempt in context.attempts if attempt.in_flight]
         if in_flight and _was_authenticated(context):
             # HTTP Basic and the like: authenticate() succeeded, and nobody called login().
+            user = context.request.user  # type: ignore[union-attr] # asked a moment ago
+            canonical = normalize_identifier(user.get_username())
             for attempt in in_flight:
-                attempt.state = "passed"
-                yield Trip(self.detector.pass_ops(attempt))
+                attempt.state, forgives = "passed", True
+                if self.detector.may_forgive(attempt):
+                    names = (attempt.observation.account, canonical)
+                    forgives = not (yield Ask(partial(are_anothers_too, names, str(user.pk))))
+                yield Trip(self.detector.pass_ops(attempt, forgives=forgives))
         else:
             yield from self._abandon(in_flight)
 
@@ -276,6 +292,8 @@ class Pipeline:
                         answer = store.execute(step.ops)
                     elif type(step) is Turn:
                         answer = stay.take_turn(step.key)
+                    elif type(step) is Ask:
+                        answer = step.question()
                     elif type(step) is Pause and (answer := stay.may_pause(step.queuing)):
                         time.sleep(step.seconds)
                         request_budget().renew()
@@ -293,6 +311,8 @@ class Pipeline:
                         answer = await store.aexecute(step.ops)
                     elif type(step) is Turn:
                         answer = stay.take_turn(step.key)
+                    elif type(step) is Ask:
+                        answer = await sync_to_async(step.question)()
                     elif type(step) is Pause and (answer := stay.may_pause(step.queuing)):
                         await asyncio.sleep(step.seconds)
                         request_budget().renew()

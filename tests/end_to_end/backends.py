@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.contrib.auth.backends import BaseBackend, ModelBackend
+from django.db.models import Q
 
 from secguard.backends import GuardedBackendMixin
 from tests.views import CrashError
@@ -44,6 +46,18 @@ class MailBackend(ModelBackend):
     async def aauthenticate(self, request: Any, username: Any = None, password: Any = None, **kwargs: Any) -> Any:
         user = await get_user_model().objects.filter(email=username).afirst()
         return user if user is not None and await user.acheck_password(password) else None
+
+
+class NameOrMailBackend(ModelBackend):
+    """Takes a user name or a mail address, and whoever of several the password is right for."""
+
+    def authenticate(self, request: Any, username: Any = None, password: Any = None, **kwargs: Any) -> Any:
+        checked.append(username)
+        found = get_user_model().objects.filter(Q(username=username) | Q(email__iexact=username))
+        return next((user for user in found if user.check_password(password)), None)
+
+    async def aauthenticate(self, request: Any, username: Any = None, password: Any = None, **kwargs: Any) -> Any:
+        return await sync_to_async(self.authenticate)(request, username, password, **kwargs)
 
 
 class BadgeReader(BaseBackend):

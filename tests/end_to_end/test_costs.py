@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import redis
+from django.contrib.auth.models import User
 from django.db import connection
 
 from secguard.testing import CapturedEvents
@@ -27,7 +28,7 @@ def store_settings(empty_redis: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def warm(visit: Visit, configure: Configure) -> None:
+def warm(visit: Visit, configure: Configure, anna: User) -> None:
     """Loads the blocks and the script, so that what is measured is a request as all but the first are."""
     visitor = visit("192.0.2.200")
     visitor.guess(1)
@@ -123,6 +124,15 @@ class TestTheCosts:
         guarded = queries_of(measured, visit().log_in)
         configure(MODE="off")
         assert guarded == queries_of(measured, visit().log_in)
+
+    def test_a_right_password_after_a_wrong_one_costs_one_query_more(
+        self, visit: Visit, configure: Configure, measured: Measured
+    ) -> None:
+        visit().guess(1)
+        guarded = queries_of(measured, visit().log_in)
+        configure(MODE="off")
+        (more,) = [query for query in guarded if query not in queries_of(measured, visit().log_in)]
+        assert '"auth_user"' in more  # is the name anybody else's, too?
 
     def test_a_refused_attempt_costs_its_question_and_the_undoing_of_half_of_it(
         self, visitor: Visitor, settings: Any, measured: Measured
