@@ -353,8 +353,17 @@ class SecurityEventLogger:
         passed = [each for each in who.context.attempts if each.state == "passed" and each.link == canonical]
         typed = [each.observation.account for each in passed if each.observation.account]
         own = list(dict.fromkeys([canonical, *typed]))
-        get_devices().remember(who.context, own, pipeline.detector.account_digest(canonical))
-        note_success(who.context, pipeline.detector, own, self._names(who))
+        self._remember_device(pipeline, who, own)
+        note_success(who.context, pipeline.detector, own, self._names(who), who.observation.user)
+
+    @staticmethod
+    def _remember_device(pipeline: Pipeline, who: _Who, own: list[str]) -> None:
+        """Not for a name that is another user's too, whose lock it would open. One query, on a new device alone."""
+        devices = get_devices()
+        if devices.enabled:
+            digest = pipeline.detector.account_digest(own[0])
+            if devices.find(who.context, own[0], digest) or not are_anothers_too(own, who.observation.user):
+                devices.remember(who.context, own, digest)
 
     def _names(self, who: _Who) -> list[str]:
         """The identifiers that the profile names, normalised."""

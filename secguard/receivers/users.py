@@ -224,7 +224,7 @@ def _tell(event_type: EventType, user: Any, context: RequestContext, details: di
         # Who reads the account's mail is its owner: the device is known, and failures begin at nought.
         names = names_of_owner(user)
         remember_owner(context, names)
-        note_rebinding(context, logger.pipeline.detector, names)
+        note_rebinding(context, logger.pipeline.detector, names, str(user.pk))
 
 
 def _models() -> Iterator[type[models.Model]]:

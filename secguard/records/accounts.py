@@ -9,6 +9,7 @@ from django.contrib.auth import get_user_model
 from secguard.detection import normalize_identifier
 from secguard.detection.identity import DIGEST_SIZE
 from secguard.logging import get_event_logger
+from secguard.pipeline import are_anothers_too
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -58,11 +59,11 @@ def find_user(identifier: str) -> AbstractBaseUser | None:
 
 
 def names_of_owner(user: AbstractBaseUser) -> list[str]:
-    """The identifiers of somebody who can read this user's mail: the canonical one, and the address if it is hers
-    alone. Raises the database's errors."""
+    """The identifiers of somebody who can read this user's mail: the canonical one first, then the address, each if
+    it is nobody else's too."""
     names = [normalize_identifier(user.get_username()), normalize_identifier(mail_address(user))]
-    own = [name for name in names[1:] if name and (other := find_user(name)) is not None and other.pk == user.pk]
-    return list(dict.fromkeys([*filter(None, names[:1]), *own]))
+    own = dict.fromkeys(filter(None, names))
+    return [name for name in own if not are_anothers_too([name], str(user.pk))]
 
 
 def mail_address(user: AbstractBaseUser) -> str:

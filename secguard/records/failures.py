@@ -23,6 +23,7 @@ from secguard.models import FailureCount
 from secguard.pipeline import (
     Clearance,
     Failure,
+    are_anothers_too,
     get_locks,
     lock,
     make_event,
@@ -191,9 +192,15 @@ def _call_hook(user: Any, account: str, count: int) -> None:
 
 def _clear(clearance: Clearance) -> None:
     alias = database()
-    FailureCount.objects.using(alias).filter(digest__in=clearance.digests).delete()
+    counts = FailureCount.objects.using(alias).filter(digest__in=clearance.digests)
+    locks = in_force(alias).filter(digest__in=clearance.digests, rule=CONSECUTIVE_FAILURES)
+    rows = list(locks) if clearance.rebound else []
+    if not rows and not counts.exists():
+        return
+    if are_anothers_too(clearance.names, clearance.user):
+        return  # they may be failures at the other
+    counts.delete()
     if clearance.rebound:
-        rows = list(in_force(alias).filter(digest__in=clearance.digests, rule=CONSECUTIVE_FAILURES))
         lifted = lift(rows, alias, reason="a new password", by="password_reset") if rows else 0
         if lifted:
             report_unlocked(clearance.account, lifted, reason="a new password", by="password_reset")

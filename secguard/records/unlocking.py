@@ -26,7 +26,7 @@ from secguard.events import EventType, new_event_id
 from secguard.failures import report_failure
 from secguard.logging import get_event_logger
 from secguard.models import AccountLock
-from secguard.pipeline import make_event
+from secguard.pipeline import are_anothers_too, make_event
 from secguard.records.accounts import find_user, mail_address, names_of_owner
 from secguard.records.database import database, database_now
 from secguard.records.locks import CONSECUTIVE_FAILURES, in_force, lift, report_unlocked, reset_account
@@ -69,6 +69,8 @@ def _mail_link(lock: LockRequest) -> None:
     user = find_user(lock.account)
     if user is None or not user.is_active or not mail_address(user) or _are_enough(lock.digest):
         return
+    if are_anothers_too([lock.account], str(user.pk)):
+        return  # whose account it is that was guessed at nobody can tell
     with translation.override(django_settings.LANGUAGE_CODE):  # the request was a stranger's
         subject, body = _render(lock, user)
     EmailMessage(subject, body, to=[mail_address(user)]).send()
