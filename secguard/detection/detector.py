@@ -283,8 +283,12 @@ class Detector:
             )
             found.append(Watch(f"{rule.name}#events", streams, False, rule.window_ms, _NEVER, False))
             if rule.max_success_rate is not None:
-                stream = self._success_streams[kind] = self._stream(f"{_SUCCESS}#", _PARTNER.get(kind, "account"))
-                found.append(Watch(f"{rule.name}#successes", stream, False, rule.window_ms, _NEVER, False))
+                partner = _PARTNER.get(kind, "account")
+                stream = self._success_streams[kind] = self._stream(f"{_SUCCESS}#", partner)
+                # Beside different accounts that fail, different ones that succeed: or one valid account, logged in to
+                # again and again, would hide any number of failures.
+                alike = rule.distinct == partner
+                found.append(Watch(f"{rule.name}#successes", stream, alike, rule.window_ms, _NEVER, False))
             successes = at + 2 if rule.max_success_rate is not None else None
             conditions.append(Condition(rule, self._stream("#", rule.name), place, at, at + 1, successes))
         return found
@@ -672,6 +676,8 @@ def _parts(siblings: Iterable[Rule], event_type: str, kind: str) -> list[str]:
 
 def _entries_that_tell(rule: Rule) -> int | None:
     """So many of the latest entries show what a rule weighs. None: nobody can say how many."""
+    if rule.max_success_rate is not None:
+        return None  # successes older than the failures that are kept would weigh more than those did
     if rule.max_per_value is not None:
         # Half as many again as the most that may stand for the threshold: events come unevenly.
         return ceil(rule.threshold * max(3, 1.5 * rule.max_per_value))

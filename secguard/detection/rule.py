@@ -74,8 +74,9 @@ class Rule:
     ``block_duration``: the same, or one for each further offence in a list, or a callable (offence, threat) →
     seconds, whose first offence is 1. ``technique``: an ATT&CK technique for the log.
     ``max_per_value``: the threat opens only while there are on average at most so many events for each distinct
-    value. ``max_success_rate``: only while at most this share (0 to 1) of the subject's logins succeed. A rule with
-    either of them limits no attempts: it opens threats, and its action follows.
+    value. ``max_success_rate``: only while at most this share (0 to 1) of the subject's logins succeed; where
+    ``distinct`` is the account (of a rule over accounts: the address), each of them that got in counts once. A rule
+    with either of them limits no attempts: it opens threats, and its action follows.
 
     Raises InvalidRule, which names the field.
     """

@@ -122,7 +122,21 @@ class TestConditions:
         attempt = site.detector.attempt(Observation(address="198.51.100.7", network=NETWORK, account="anna"))
         assert (len(attempt.targets), attempt.asked) == (1, 0)
 
-    def test_counts_end_with_the_number_of_entries_that_are_kept(self, site: Site) -> None:
+    def test_one_account_that_gets_in_again_and_again_hides_nothing(self, site: Site) -> None:
+        for _ in range(40):
+            site.succeed("mallory")
+        assert opened_by(site, 5) == ["stuffing"]
+
+    def test_successes_are_weighed_against_all_failures_of_the_window(self, store: Any) -> None:
+        site = Site(store, replace(STUFFING, threshold=5, max_per_value=2, max_success_rate=0.2))
+        for number in range(6):
+            site.succeed(f"guest{number}")
+        # A few honest logins hide an attack that has just begun, and not one of four times as many failures.
+        found = [opened(site.fail(f"user{number}")) for number in range(24)]
+        assert found == [[]] * 23 + [["stuffing"]]
+
+    def test_counts_end_with_the_number_of_entries_that_are_kept(self, store: Any) -> None:
+        site = Site(store, replace(STUFFING, max_success_rate=None))
         for number in range(30):
             site.fail(f"user{number}")
         assert site.fail("user30").counts["stuffing"] == 15 or isinstance(site.store, CacheStore)
@@ -215,8 +229,8 @@ class TestWhatASuccessWrites:
 
     def test_counts_for_the_account_that_is_linked_to(self, store: Any) -> None:
         site = Site(store, self.RATE)
-        for _ in range(6):
-            site.log_in("anna@example.com", link="anna")
+        for number in range(6):
+            site.log_in("anna@example.com", f"198.51.100.{200 + number}", link="anna")
         found = [opened(site.fail("anna", f"198.51.100.{number}")) for number in range(5)]
         assert found == [[]] * 5
 

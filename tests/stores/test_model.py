@@ -69,12 +69,12 @@ class Subject:
     rules: list[Rule]
     events: list[Happened] = field(default_factory=list)
     closes: dict[str, int] = field(default_factory=dict)
-    successes: list[int] = field(default_factory=list)
+    successes: list[tuple[int, str]] = field(default_factory=list)
 
     def prune(self, now: int) -> None:
         longest = max(rule.window_ms for rule in self.rules)
         self.events = [event for event in self.events if now - event.time < longest]
-        self.successes = [time for time in self.successes if now - time < longest][-CAP:]
+        self.successes = [each for each in self.successes if now - each[0] < longest][-CAP:]
         self.closes = {name: closes for name, closes in self.closes.items() if now < closes}
 
     def add(self, event: Happened) -> None:
@@ -95,7 +95,7 @@ class Subject:
     def holds(self, rule: Rule, now: int) -> bool:
         """What has to hold besides that the threshold is reached."""
         values, events = self.failed(rule, now), self.failed(replace(rule, distinct=None, max_per_value=None), now)
-        successes = len(self.successes)
+        successes = len({partner for _, partner in self.successes})
         few_each = rule.max_per_value is None or events <= rule.max_per_value * values
         rate = rule.max_success_rate
         return few_each and (rate is None or successes <= rate * (successes + events))
@@ -186,7 +186,7 @@ class Model:
 
     def succeed(self, number: int, address: str, account: str, now: int) -> None:
         network = self.network(account, now)
-        network[0].successes.append(now)
+        network[0].successes.append((now, account))
         for subject, partner in [*self.pair(address, account, now), *([network] if number not in self.first else [])]:
             subject.events = [
                 event
