@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.signals import setting_changed
+from django.db import models
 from django.utils.functional import SimpleLazyObject, empty
 from django.utils.module_loading import import_string
 
@@ -630,7 +631,10 @@ def names_of(user: Any) -> dict[str, Any]:
     if user is None or not getattr(user, "is_authenticated", False):
         return {}
     email = getattr(user, user.get_email_field_name(), None) if hasattr(user, "get_email_field_name") else None
-    return {"user_id": user.pk, "username": user.get_username(), **({"email": email} if email else {})}
+    username = user.get_username()
+    if not isinstance(username, (str, int)):
+        username = str(_as_stored(type(user).USERNAME_FIELD, username))
+    return {"user_id": user.pk, "username": username, **({"email": email} if email else {})}
 
 
 #: Where else than under USERNAME_FIELD an identifier may come.
@@ -643,8 +647,31 @@ def _identifier_names() -> tuple[str, ...]:
 
 
 def identifier_in(credentials: Mapping[str, Any]) -> Any:
-    """The account that credentials are for, as it was typed; None if they name none."""
+    """The account that credentials are for, as it was typed, or as its field spells it; None if they name none."""
     for name in _identifier_names():
         if credentials.get(name):
-            return credentials[name]
+            return _as_stored(name, credentials[name])
     return None
+
+
+@until_settings_change
+def _spelling_fields() -> Mapping[str, models.Field[Any, Any]]:
+    """By the name of a credential, the users' field that it is looked up in, where that has a spelling of its own."""
+    model = get_user_model()
+    own = {field.name: field for field in model._meta.get_fields() if isinstance(field, models.Field)}
+    fields = {name: own.get(name, own[model.USERNAME_FIELD]) for name in (*own, "username")}
+    plain = (models.CharField.get_prep_value, models.TextField.get_prep_value)
+    return {name: fields[name] for name in fields if type(fields[name]).get_prep_value not in plain}
+
+
+def _as_stored(name: str, value: Any) -> Any:
+    """The identifier as the database is asked for it. Numbers, keys and phone numbers have many spellings: counted for
+    itself, each would give as many guesses again."""
+    field = _spelling_fields().get(name)
+    if field is None:
+        return value
+    try:
+        stored = field.get_prep_value(value)
+    except Exception:
+        return value  # no such thing: no user has it
+    return stored if isinstance(stored, (str, int)) else str(stored)

@@ -3,7 +3,7 @@
 from secguard.pipeline.attempts import Pipeline
 from secguard.pipeline.consecutive import Clearance, Failure, note_failure, note_rebinding, note_success
 from secguard.pipeline.decisions import block, follow_up, is_exempt, keep_up, lock
-from secguard.pipeline.names import are_anothers_too
+from secguard.pipeline.names import are_anothers_too, may_hold
 from secguard.pipeline.parts import fail_mode, get_locks, get_replica, get_store, get_waiting_room
 from secguard.pipeline.reports import (
     get_refusals,
@@ -39,6 +39,7 @@ __all__ = [
     "keep_up",
     "lock",
     "make_event",
+    "may_hold",
     "note_blocked",
     "note_failure",
     "note_rate_limited",

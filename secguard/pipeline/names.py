@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import reduce
 from operator import or_
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db.models import Q
@@ -24,10 +25,15 @@ def are_anothers_too(identifiers: Iterable[str | None], user: str | None) -> boo
     by name without regard to case: ask only where something hangs on it. Where nobody can tell, the answer is yes.
     """
     model = get_user_model()
-    existing = {field.name for field in model._meta.get_fields()}
-    columns = {model.USERNAME_FIELD, model.get_email_field_name()} & existing
+    existing = {field.name: field for field in model._meta.get_fields()}
+    columns = {model.USERNAME_FIELD, model.get_email_field_name()} & existing.keys()
     names = {each for each in identifiers if each}
-    wanted = [Q(**{f"{column}__iexact": name}) for column in sorted(columns) for name in sorted(names)]
+    wanted = [
+        Q(**{f"{column}__iexact": name})
+        for column in sorted(columns)
+        for name in sorted(names)
+        if may_hold(existing[column], name)
+    ]
     if not wanted:
         return False
     try:
@@ -38,3 +44,12 @@ def are_anothers_too(identifiers: Iterable[str | None], user: str | None) -> boo
     except Exception:
         report_failure("could not look up whether a name is somebody else's too; nothing is forgiven under it")
         return True
+
+
+def may_hold(field: Any, name: str) -> bool:
+    """A field of numbers or keys refuses to be searched for a mail address."""
+    try:
+        field.get_prep_value(name)
+    except Exception:
+        return False
+    return True

@@ -8,8 +8,8 @@ from django.contrib.auth import get_user_model
 
 from secguard.detection import normalize_identifier
 from secguard.detection.identity import DIGEST_SIZE
-from secguard.logging import get_event_logger
-from secguard.pipeline import are_anothers_too
+from secguard.logging import get_event_logger, identifier_in
+from secguard.pipeline import are_anothers_too, may_hold
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -27,7 +27,7 @@ def account_of(text: str) -> Account:
 
     Links of names are followed. Raises ValueError for what is neither, and the database's errors.
     """
-    name = normalize_identifier(text)
+    name = normalize_identifier(identifier_in({"username": text}))
     if name is None:
         raise ValueError(f"{text!r:.80} is no account: give a user name, a mail address or a digest.")
     if _is_digest(name) and find_user(name) is None:
@@ -47,9 +47,9 @@ def find_user(identifier: str) -> AbstractBaseUser | None:
     ``identifier``: normalised. Raises the database's errors.
     """
     model = get_user_model()
-    fields = {field.name for field in model._meta.get_fields()}
+    fields = {field.name: field for field in model._meta.get_fields()}
     for field in dict.fromkeys((model.USERNAME_FIELD, model.get_email_field_name())):
-        if field not in fields:
+        if field not in fields or not may_hold(fields[field], identifier):
             continue
         found = list(model._default_manager.filter(**{f"{field}__iexact": identifier})[:2])
         exact = [user for user in found if getattr(user, field) == identifier]
