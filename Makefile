@@ -16,7 +16,7 @@ DEV_READY := $(VENV)/.ready-dev
 FUZZ_READY := $(VENV)/.ready-fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types soak bench fuzz docs install clean
+.PHONY: help demo test lint audit types soak bench fuzz docs install clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,10 @@ lint: $(DEV_READY) ## style, formatting and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+
+audit: $(DEV_READY) ## insecure code, and known vulnerabilities of what is installed; AUDIT=offline without the service
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive secguard
+	$(BIN)/python .ci/audit.py $(ARGS)
 
 types: $(DEV_READY) ## the type checks
 	$(BIN)/mypy $(ARGS)
