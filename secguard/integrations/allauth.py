@@ -8,12 +8,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from allauth.account import app_settings, signals, views
+from allauth.account import app_settings, forms, signals, views
 from allauth.core.internal import ratelimit
+from django.apps import apps
 from django.db import transaction
 
 from secguard.context import context_for
-from secguard.doors import denials
+from secguard.doors import current_password, denials
 from secguard.doors.patching import harmless, observe
 from secguard.doors.responses import PROBED
 from secguard.events import EventType
@@ -36,6 +37,11 @@ def install() -> None:
         (signals.password_reset, _on_password_reset),
     ):
         signal.connect(receiver, weak=False, dispatch_uid=f"secguard.allauth.{receiver.__name__}")
+    current_password.watch(forms.ChangePasswordForm, "clean_oldpassword")
+    if apps.is_installed("allauth.headless"):
+        from allauth.headless.account.inputs import ChangePasswordInput
+
+        current_password.watch(ChangePasswordInput, "clean_current_password")
     observe(ratelimit, "consume", after=_on_consumed, failed=_on_rate_limited)
     PROBED[views.PasswordResetView] = EventType.PASSWORD_RESET_REQUESTED
     PROBED[views.SignupView] = EventType.SIGNUP_REJECTED

@@ -9,9 +9,11 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_login_failed
 from django.core.exceptions import PermissionDenied
+from rest_framework.exceptions import ValidationError
 
 from secguard.backends import SecurityGuardBackend, reserves_attempts
 from secguard.context import context_for
+from secguard.doors import current_password
 from secguard.doors.patching import observe
 from secguard.doors.responses import PROBED
 from secguard.events import EventType
@@ -22,6 +24,7 @@ from secguard.receivers.users import RESET_VIEWS
 def install() -> None:
     observe(serializers.LoginSerializer, "get_auth_user", before=_on_login, after=_on_looked_up)
     observe(views.LoginView, "login", after=_on_logged_in)
+    current_password.watch(serializers.PasswordChangeSerializer, "validate_old_password", ValidationError)
     PROBED[views.PasswordResetView] = EventType.PASSWORD_RESET_REQUESTED
     RESET_VIEWS.add(views.PasswordResetConfirmView)
     if apps.is_installed("dj_rest_auth.registration"):

@@ -1,16 +1,17 @@
-"""Django's signals of logins, logouts and denials → events; each is one line of translation."""
+"""Django's signals of logins, logouts and denials → events; each is one line of translation. And what sends none."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from django.contrib.auth.forms import PasswordChangeForm
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.dispatch import Signal
 
 from secguard import signals
 from secguard.context import context_for
-from secguard.doors import denials
+from secguard.doors import current_password, denials
 from secguard.doors.patching import harmless
 from secguard.events import EventType
 from secguard.logging import get_event_logger, identifier_in, names_of
@@ -55,3 +56,4 @@ def connect() -> None:
     for signal, receiver in _RECEIVERS:
         # Not weakly: they are functions of this module, and Django looks each weak one up with every login.
         signal.connect(receiver, weak=False, dispatch_uid=f"secguard.{receiver.__name__}")
+    current_password.watch(PasswordChangeForm, "clean_old_password")

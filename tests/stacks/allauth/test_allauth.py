@@ -229,6 +229,16 @@ class TestASignUp:
 
 
 class TestAPassword:
+    def test_that_is_guessed_at_where_a_new_one_is_set_is_a_failed_login(
+        self, browse: Browse, events: CapturedEvents
+    ) -> None:
+        log_in(anna := browse())
+        events.clear()
+        data = {"oldpassword": WRONG, "password1": "a brand new one", "password2": "a brand new one"}
+        assert submit(anna, "/accounts/password/change/", **data).status == 200
+        assert events.types == ["login_failed"]
+        assert failures() == 1
+
     def test_that_is_changed_is_one_event(self, browse: Browse, events: CapturedEvents) -> None:
         anna = browse()
         log_in(anna)

@@ -104,3 +104,16 @@ def test_a_reset_password_is_one_change(browse: Browse, events: CapturedEvents) 
     assert browse().send_json("/auth/password/reset/confirm/", data).status == 200
     assert events.types == ["password_reset_requested", "password_changed"]
     assert events[-1].context["reason"] == "password_reset"
+
+
+@pytest.mark.parametrize(("current", "status", "left"), [(WRONG, 400, 2), (RIGHT, 200, 0)])
+def test_a_current_password_is_a_guess_like_any_other(
+    browse: Browse, monkeypatch: pytest.MonkeyPatch, current: str, status: int, left: int
+) -> None:
+    monkeypatch.setattr(api_settings, "OLD_PASSWORD_FIELD_ENABLED", True)
+    new = {"new_password1": "a brand new one", "new_password2": "a brand new one"}
+    log_in(anna := browse())
+    for given in (WRONG, current):
+        data = {"old_password": given, **new}
+        answer = anna.send_json("/auth/password/change/", data, **{"X-CSRFToken": anna.cookies["csrftoken"]})
+    assert (answer.status, failures()) == (status, left)
