@@ -38,6 +38,8 @@ from secguard.detection.store import (
 )
 
 _ENTRY_SIZE = STREAM_SIZE + VALUE_SIZE
+#: So many bytes of a key say of what kind its subject is, as b"sg:a:" does.
+_KIND_SIZE = 5
 
 
 @dataclass(slots=True)
@@ -195,8 +197,9 @@ _OPERATIONS: dict[bytes, Callable[[Record, Op, int], Reply]] = {
 class MemoryStore:
     """Exact sliding windows in this process's memory, thread-safe.
 
-    ``clock``: seconds, monotonic by default, since nothing else shares the counters. ``max_subjects``:
-    the subjects least recently touched are forgotten beyond it, which bounds the memory (about 1 kB each).
+    ``clock``: seconds, monotonic by default, since nothing else shares the counters. ``max_subjects``: beyond it
+    subjects are forgotten, which bounds the memory (about 1 kB each): of the kind that there are most of (addresses,
+    accounts, rates, …) the one least recently touched. So a flood of one kind pushes out none of the others.
     """
 
     shared = False
@@ -205,12 +208,12 @@ class MemoryStore:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, max_subjects: int = 10_000) -> None:
         self._clock = clock
         self._max_subjects = max_subjects
-        self._records: OrderedDict[bytes, Record] = OrderedDict()
+        self._kinds: dict[bytes, OrderedDict[bytes, Record]] = {}
         self._tokens: dict[str, str] = {}
         self._lock = Lock()
 
     def __len__(self) -> int:
-        return len(self._records)
+        return sum(map(len, self._kinds.values()))
 
     def execute(self, ops: Sequence[Op], now: int | None = None) -> list[Reply]:
         with self._lock:
@@ -233,10 +236,11 @@ class MemoryStore:
         self._tokens[name] = value
 
     def _apply(self, op: Op, now: int) -> Reply:
+        records = self._kinds.setdefault(op.key[:_KIND_SIZE], OrderedDict())
         if op.code == RESET:
-            self._records.pop(op.key, None)
+            records.pop(op.key, None)
             return Reply()
-        record = self._records.get(op.key) or Record()
+        record = records.get(op.key) or Record()
         if op.code == LINK:
             # A record that still counts others' failures stays: an attack on this name must not end with a login.
             record.advance(now, op.panel)
@@ -248,14 +252,14 @@ class MemoryStore:
         else:
             record.advance(now, op.panel)
             reply = _OPERATIONS[op.code](record, op, now)
-        self._keep(op.key, record)
+        self._keep(records, op.key, record)
         return reply
 
-    def _keep(self, key: bytes, record: Record) -> None:
+    def _keep(self, records: OrderedDict[bytes, Record], key: bytes, record: Record) -> None:
         if not (record.entries or record.threats or record.link):
-            self._records.pop(key, None)
+            records.pop(key, None)
             return
-        self._records[key] = record
-        self._records.move_to_end(key)
-        while len(self._records) > self._max_subjects:
-            self._records.popitem(last=False)
+        records[key] = record
+        records.move_to_end(key)
+        while len(self) > self._max_subjects:
+            max(self._kinds.values(), key=len).popitem(last=False)
