@@ -144,7 +144,11 @@ def get_resolver() -> ClientAddressResolver:
     settings = get_settings()
     proxies = settings.trusted_proxies
     return ClientAddressResolver(
-        proxies.networks, hops=proxies.hops, header=settings.client_ip_header, allowlist=settings.allowlist
+        proxies.networks,
+        hops=proxies.hops,
+        header=settings.client_ip_header,
+        allowlist=settings.allowlist,
+        no_proxies=proxies.are_none,
     )
 
 

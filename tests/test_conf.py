@@ -116,6 +116,8 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("TRUSTED_PROXIES", ["10.0.0.0/8", "::1"], TrustedProxies(("10.0.0.0/8", "::1/128"))),
     ("TRUSTED_PROXIES", ("192.0.2.1",), TrustedProxies(("192.0.2.1/32",))),
     ("TRUSTED_PROXIES", ["unix"], TrustedProxies(("unix",))),
+    ("TRUSTED_PROXIES", None, TrustedProxies()),
+    ("TRUSTED_PROXIES", [], TrustedProxies(are_none=True)),
     ("TRUSTED_PROXIES", {"hops": 2, "peers": ["10.0.0.0/8"]}, TrustedProxies(("10.0.0.0/8",), 2)),
     ("CLIENT_IP_HEADER", "CF-Connecting-IP", "CF-Connecting-IP"),
     ("ALLOWLIST", ["192.0.2.7", " 2001:db8::/32 "], ("192.0.2.7/32", "2001:db8::/32")),
@@ -212,7 +214,7 @@ BAD: dict[str, list[Any]] = {
     "CACHE_ALIAS": ["", None, 0, ["default"]],
     "REDIS_URL": ["localhost:6379", "http://h", "", 6379, [], "REDIS"],
     "TRUSTED_PROXIES": [
-        *("10.0.0.0/8", b"10.0.0.0/8", None, 2, True, ["10.0.0.0/33"], ["10.0.0.1/8"], ["0.0.0.0/0"], ["::/0"]),
+        *("10.0.0.0/8", b"10.0.0.0/8", 2, True, ["10.0.0.0/33"], ["10.0.0.1/8"], ["0.0.0.0/0"], ["::/0"]),
         *(["0.0.0.0/1"], ["proxy.example"], [None], [""], ["10.0.0.0/255.0.0.0"], {}, {"hops": 2}),
         *[{"hops": hops, "peers": ["10.0.0.0/8"]} for hops in (0, -1, 21, True, "2", None, 1.5)],
         *[{"hops": 2, "peers": peers} for peers in ([], "10.0.0.0/8", ["0.0.0.0/0"], None)],

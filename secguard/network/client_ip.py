@@ -170,6 +170,9 @@ class ClientAddressResolver:
                          proxy *overwrites* it: one that passes it on lets the client choose an address. No
                          other header is read.
     ``allowlist``        addresses and CIDRs that may never be blocked.
+    ``no_proxies``       there surely is no proxy. Without it, and without ``trusted_proxies``, a private peer that
+                         forwards may be one that was forgotten, and its clients are unknown; with it such a peer is
+                         itself the client, whatever it sends.
 
     Raises ``ValueError`` for an entry that is no network, a name that is no header's, or hops that cannot be
     counted.
@@ -182,6 +185,7 @@ class ClientAddressResolver:
         hops: int | None = None,
         header: str = "X-Forwarded-For",
         allowlist: Sequence[str] = (),
+        no_proxies: bool = False,
     ) -> None:
         entries = _listed(trusted_proxies)
         networks = [entry for entry in entries if not _is_unix_entry(entry)]
@@ -190,7 +194,7 @@ class ClientAddressResolver:
         self.allowlist: Final = NetworkSet(allowlist)
         self.header: Final = _checked_header(header)
         self.hops: Final = _checked_hops(hops, self.header, has_proxies=bool(entries))
-        self._has_proxies = bool(entries)
+        self._may_lack_proxies = not entries and not no_proxies
         self._takes_peers_as_they_are = not entries and not self.allowlist
         # Two plain dicts, whose single operations are atomic: a lost race costs one more parse, never a wrong
         # answer. _peers has only peers whose headers are never read, so that a hit is the whole answer.
@@ -220,7 +224,7 @@ class ClientAddressResolver:
             return self._behind_unix_socket(remote_addr, headers)
         if peer.trusted_proxy:
             return self._forwarded(headers) or peer
-        if not self._has_proxies and PRIVATE_NETWORKS.contains(peer.version, peer.number):
+        if self._may_lack_proxies and PRIVATE_NETWORKS.contains(peer.version, peer.number):
             return _UNTRUSTED_FORWARDING if self._forwards(headers) else peer
         _remember(self._peers, remote_addr, peer)
         return peer

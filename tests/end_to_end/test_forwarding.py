@@ -149,6 +149,12 @@ def test_a_forgotten_setting_is_told_once(visit: Visit, events: CapturedEvents) 
     assert "TRUSTED_PROXIES" in told.context["hint"]
 
 
+def test_where_there_is_no_proxy_no_header_hides_a_private_peer(visit: Visit, configure: Configure) -> None:
+    configure(TRUSTED_PROXIES=[])
+    spoofed = [visit("10.1.2.3", **{"X-Forwarded-For": f"203.0.113.{number}"}) for number in range(6)]
+    assert [visitor.guess(1)[0] for visitor in spoofed] == [200] * 5 + [403]
+
+
 def test_a_private_peer_that_forwards_for_nobody_counts_like_any_other(visit: Visit) -> None:
     assert visit("127.0.0.1").guess(6) == [200] * 5 + [403]
 
