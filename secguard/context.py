@@ -11,9 +11,10 @@ from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
 from django.core.handlers.asgi import ASGIRequest
+from django.urls import resolve
 
 from secguard.conf import get_settings, until_settings_change
-from secguard.formatters.text import clean_text
+from secguard.formatters.text import REDACTED, clean_text, names_a_secret
 from secguard.network import UNKNOWN, ClientAddress, ClientAddressResolver
 
 if TYPE_CHECKING:
@@ -106,14 +107,14 @@ class RequestContext:
         return {"path": self.request.path, "user_agent": self.request.META.get("HTTP_USER_AGENT", "")}
 
     def describe(self, address: ClientAddress) -> dict[str, Any]:
-        """What every event's line says of its request, sanitised. The path comes without its query, which may
-        hold secrets."""
+        """What every event's line says of its request, sanitised. The path comes without its query, and without what
+        its pattern calls a token or key: either may be a secret."""
         found: dict[str, Any] = {"ip_address": address.text or None}
         request = self.request
         if request is not None and request.META:
             found["user_agent"] = clean_text(request.META.get("HTTP_USER_AGENT", ""))
             found["request_id"] = self.request_id
-            found["path"] = clean_text(request.path, 512)
+            found["path"] = clean_text(_shown_path(request), 512)
             found["method"] = clean_text(request.method)
         return found
 
@@ -123,6 +124,22 @@ class RequestContext:
             if attempt.in_flight and (account is None or attempt.observation.account == account):
                 return attempt
         return None
+
+
+def _shown_path(request: HttpRequest) -> str:
+    """A link that was mailed holds what opens an account: whoever reads the log must not be able to use it."""
+    path = request.path
+    try:
+        # A request that got no further than the middleware has not been resolved.
+        match = getattr(request, "resolver_match", None) or resolve(
+            request.path_info, getattr(request, "urlconf", None)
+        )
+    except Exception:
+        return path  # leads nowhere
+    for name, value in match.kwargs.items():
+        if isinstance(value, str) and value and (name == "key" or names_a_secret(name)):
+            path = path.replace(value, REDACTED)
+    return path
 
 
 def header(request: HttpRequest, name: str) -> str | None:

@@ -210,10 +210,11 @@ def _key(raw: object) -> tuple[str, bool, int]:
 
 @lru_cache(maxsize=1024)
 def _described(key: str) -> tuple[str, bool, int]:
-    return clean_text(key, MAX_KEY_LENGTH), _names_a_secret(key), 512 if key in LONG_VALUES else 256
+    return clean_text(key, MAX_KEY_LENGTH), names_a_secret(key), 512 if key in LONG_VALUES else 256
 
 
-def _names_a_secret(key: str) -> bool:
+def names_a_secret(key: str) -> bool:
+    """Is what stands under such a key not to be shown?"""
     folded = unicodedata.normalize("NFKC", key).casefold()
     if folded.endswith(NOT_SECRET_SUFFIXES):
         return False

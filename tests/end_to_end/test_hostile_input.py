@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.test import RequestFactory
 
 from secguard.logging import security_event_logger
 from secguard.testing import CapturedEvents
@@ -168,6 +169,15 @@ def test_a_query_string_is_not_logged(visitor: Visitor, lines: Lines) -> None:
     data = {"username": "anna", "password": WRONG}
     visitor.post("log_in/?token=s3cret-token", data)
     assert "s3cret" not in json.dumps(lines())
+
+
+def test_a_token_in_a_mailed_link_is_not_logged(visitor: Visitor, lines: Lines) -> None:
+    link = "/accounts/reset/MQ/c9x1ab-0123456789abcdef/"
+    security_event_logger.log("link_followed", request=RequestFactory().get(link))
+    visitor.guess(5)
+    assert visitor.get(link).status_code == 403
+    assert [lines()[at]["context"]["path"] for at in (0, -1)] == ["/accounts/reset/MQ/[redacted]/"] * 2
+    assert "0123456789abcdef" not in lines.text
 
 
 def test_a_password_is_not_logged(visitor: Visitor, lines: Lines) -> None:
