@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import cache
 from http.cookiejar import CookieJar
 from pathlib import Path
 from types import ModuleType
@@ -40,7 +41,7 @@ from secguard.network import ClientAddressResolver
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PROSE = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
+PROSE = [*PAGES, *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"))]
 #: Keys of the examples' environment.
 ENVIRONMENT = {"SECGUARD_HMAC_KEY": "0123456789abcdef"}
 #: What the table of rules calls the events.
@@ -444,8 +445,30 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert not anchor or anchor in anchors(there), f"{path.name} links to {target}"
 
 
+@cache
+def names_of_tests(path: str) -> set[str]:
+    """The names of a file's tests, those of classes as ``Class::name``."""
+    found = set()
+    for node in ast.parse(page(path)).body:
+        inside = node.body if isinstance(node, ast.ClassDef) else [node]
+        prefix = f"{node.name}::" if isinstance(node, ast.ClassDef) else ""
+        found |= {prefix + each.name for each in inside if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))}
+    return {name for name in found if name.rpartition("::")[2].startswith("test_")}
+
+
+def test_everything_that_holds_names_a_test_that_shows_it() -> None:
+    holds = section(page("docs/threat-model.md"), "What holds")
+    rows = [line for line in holds.splitlines() if line.startswith("| ") and not line.startswith(("| threat", "| ---"))]
+    assert len(rows) > 50
+    for row in rows:
+        shown = code(cells(row)[2])
+        path, _, name = shown.partition("::")
+        assert (ROOT / path).is_file(), row
+        assert name in names_of_tests(path), row
+
+
 def test_every_page_can_be_found_from_the_readme() -> None:
-    links = re.findall(r"\]\((docs/[\w.]+)", page("README.md"))
+    links = re.findall(r"\]\((docs/[\w.-]+)", page("README.md"))
     assert {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")} <= set(links)
 
 
