@@ -33,6 +33,8 @@ from secguard.stores.budget import request_budget
 T = TypeVar("T")
 
 _WHO = set(SUBJECTS)
+#: Replies that one request may leave to be read at its end: each holds a connection to the store until then.
+MAX_PENDING = 4
 
 
 class Pipeline:
@@ -163,7 +165,7 @@ class Pipeline:
             attempt.state = "failed"
             return self.run(self.detector.record(attempt))
         attempt.state, attempt.alias = "failed", alias
-        if context.collects and not attempt.findings.predicts_threat(self.detector.rules):
+        if _may_wait(context) and not attempt.findings.predicts_threat(self.detector.rules):
             # The reservation's reply told the counts. This write's own is read when the view is done.
             context.pending.append((get_store().send(self.detector.fail_ops(attempt)), attempt))
             return attempt.findings
@@ -196,7 +198,7 @@ class Pipeline:
             # The link comes last: its reply is looked for there.
             *self.detector.pass_ops(attempt, earlier if forgives else (), link, forgives=forgives),
         ]
-        if context.collects:
+        if _may_wait(context):
             context.pending.append((get_store().send(ops), attempt))
         else:
             self.detector.passed(attempt, get_store().execute(ops))
@@ -318,6 +320,11 @@ class Pipeline:
                         request_budget().renew()
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]
+
+
+def _may_wait(context: RequestContext) -> bool:
+    """May the reply to a write be read at the end of the request?"""
+    return context.collects and len(context.pending) < MAX_PENDING
 
 
 def before_success(findings: Findings, rules: Mapping[str, Rule]) -> Findings:

@@ -12,12 +12,18 @@ from typing import Any
 
 import pytest
 import redis
+from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
 from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
 
+from secguard.logging import security_event_logger
+from secguard.middleware import SecurityGuardMiddleware
+from secguard.pipeline.attempts import MAX_PENDING
 from secguard.testing import CapturedEvents
 from tests.end_to_end.conftest import PATIENT, Configure, Visit
-from tests.end_to_end.entry import RIGHT, WRONG, Entry, Visitor
+from tests.end_to_end.entry import ADDRESS, RIGHT, WRONG, Entry, Visitor
 
 pytestmark = pytest.mark.usefixtures("anna")
 
@@ -169,3 +175,25 @@ class TestTheCosts:
             visitor.log_in("anna", WRONG)
             visitor.get("home/")
         assert costs.trips == 0
+
+
+def test_a_request_of_many_guesses_holds_few_connections(empty_redis: str, settings: Any, anna: User) -> None:
+    """A view that logs in a batch, as GraphQL's do, in monitor mode: nothing stops it at the fifth."""
+    settings.SECGUARD = {"REDIS_URL": empty_redis, "STORE_TIMEOUT": PATIENT, "MODE": "monitor"}
+    opened = []
+
+    with redis.Redis.from_url(empty_redis) as observer:
+
+        def clients() -> int:
+            return int(observer.info("clients")["connected_clients"])
+
+        def batch(request: HttpRequest) -> HttpResponse:
+            for number in range(30):
+                authenticate(request, username=f"user{number}", password=WRONG)
+            opened.append(clients() - before)
+            return HttpResponse()
+
+        before = clients()
+        SecurityGuardMiddleware(batch)(RequestFactory(REMOTE_ADDR=ADDRESS).post("/"))
+    assert opened[0] <= MAX_PENDING + 1
+    assert security_event_logger.get_failed_login_count(ADDRESS) == 30
