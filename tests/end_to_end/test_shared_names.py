@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from secguard.logging import security_event_logger
 from tests.end_to_end.conftest import Visit
 from tests.end_to_end.entry import ADDRESS, RIGHT, WRONG, Visitor
+from tests.end_to_end.test_doors import basic
 
 pytestmark = pytest.mark.usefixtures("anna")
 
@@ -90,3 +91,14 @@ def test_who_shares_no_name_is_forgiven_his_typos(visit: Visit, settings: Any) -
         visit().log_in(name, WRONG)
         visit().log_in(name)
     assert security_event_logger.get_failed_login_count(ADDRESS) == 0
+
+
+@pytest.mark.usefixtures("twin")
+@pytest.mark.parametrize("backend", ["secguard.backends.SecurityGuardBackend", "secguard.backends.GuardedModelBackend"])
+def test_http_basic_is_no_way_around_that(visitor: Visitor, checked: list[object], settings: Any, backend: str) -> None:
+    settings.AUTHENTICATION_BACKENDS = [backend, "tests.end_to_end.backends.CountingBackend"]
+    for _ in range(6):
+        for _ in range(3):
+            visitor.get("basic/", **basic("anna", WRONG))
+        visitor.get("basic/", **basic("ANNA", RIGHT))
+    assert security_event_logger.get_failed_login_count(ADDRESS) == 5
