@@ -97,6 +97,17 @@ def test_what_an_attacker_typed_cannot_command_the_terminal() -> None:
     assert row["account"] == r"anna\x1b[2J\n\u202eevil"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("block",), ("unblock",), ("forget", "--yes"), ("explain",)],
+    ids=lambda arguments: arguments[0],
+)
+def test_nor_can_a_name_that_an_operator_copied(arguments: tuple[str, ...]) -> None:
+    verb, *more = arguments
+    name = "anna\x1b[2J\nevil"
+    assert r"anna\x1b[2j\nevil" in exit_code(verb, "--account", name, *more)[1].lower()
+
+
 # -- filters -------------------------------------------------------------------------------------------------------
 
 

@@ -21,7 +21,7 @@ from secguard.management.arguments import (
     own_address,
     seconds,
 )
-from secguard.management.console import confirm, duration, write_json
+from secguard.management.console import cell, confirm, duration, write_json
 from secguard.models import AccountLock
 from secguard.network import describe_too_wide, parse_network
 from secguard.records.locks import lock_account
@@ -77,7 +77,7 @@ def _lock(command: BaseCommand, account: str, options: dict[str, Any]) -> None:
         return
     until = "until it is lifted" if lasts is None else f"for {duration(lasts)}"
     whom = "" if scope == AccountLock.Scope.ALL else " for unknown devices"
-    command.stdout.write(f"Locked {request.account}{whom} {until}. Reference: {request.reference}")
+    command.stdout.write(f"Locked {cell(request.account)}{whom} {until}. Reference: {request.reference}")
 
 
 def never_refused() -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from secguard.management.arguments import anybody, operator
-from secguard.management.console import confirm, number_of, write_json
+from secguard.management.console import cell, confirm, number_of, write_json
 from secguard.pipeline import get_store
 from secguard.records.erasure import forget_account, forget_network
 
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def handle(command: BaseCommand, **options: Any) -> int:
     subject = anybody(options["subject"], options["account"])
-    whom = subject.network or f"the account {subject.account}"
+    whom = subject.network or f"the account {cell(subject.account)}"
     if not options["yes"]:
         confirm(f"What is stored of {whom} will be erased.", otherwise="Nothing was erased.")
     if subject.network:

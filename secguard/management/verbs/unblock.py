@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand
 
 from secguard import records
 from secguard.management.arguments import add_subject, network_or_account, operator
-from secguard.management.console import number_of, write_json
+from secguard.management.console import cell, number_of, write_json
 from secguard.models import Block
 from secguard.network import Network, parse_network
 from secguard.records.locks import unlock_account
@@ -35,8 +35,8 @@ def handle(command: BaseCommand, **options: Any) -> int:
     if subject.account:
         lifted = unlock_account(subject.account, **given)
         facts: dict[str, Any] = {"account": subject.account, "lifted": lifted}
-        text = f"Lifted {number_of(lifted, 'lock')} of {subject.account}."
-        lines = [text if lifted else f"{subject.account} was not locked."]
+        text = f"Lifted {number_of(lifted, 'lock')} of {cell(subject.account)}."
+        lines = [text if lifted else f"{cell(subject.account)} was not locked."]
     else:
         lists = _lists(subject.network)
         lifted = records.unblock_network(subject.network, **given)
