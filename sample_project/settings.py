@@ -52,7 +52,7 @@ AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
 ]
 
-# Durations are seconds. Behind a proxy, its address belongs into TRUSTED_PROXIES.
+# Durations are seconds. TRUSTED_PROXIES: the address of a proxy in front; an empty list says that there is none.
 SECGUARD: dict[str, Any] = {
     "MODE": "enforce",
     "TRUSTED_PROXIES": [],

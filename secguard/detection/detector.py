@@ -230,6 +230,8 @@ class Detector:
         self._success_streams: dict[str, bytes] = {}
         #: By silent kind, the rules whose count in a reservation's reply tells that there is nothing to forgive.
         self._witnesses: dict[str, tuple[str, ...]] = {}
+        #: The same for whatever a success forgives.
+        self._forgiven_witnesses: tuple[str, ...] = ()
         #: When a threat with conditions was last confirmed in the store, by record and rule.
         self._confirmed: dict[tuple[bytes, str], float] = {}
         self._clock = clock
@@ -255,6 +257,9 @@ class Detector:
                 streams = tuple((self._stream(event_type, part), part) for part in parts)
                 forgives = parts[0] == _PARTNER.get(kind, "account")
                 self._feeds.setdefault(event_type, []).append(_Feed(kind, streams, panels, silent, forgives))
+
+        windows = [rule.window_ms for rule in self.rules.values() if _LOGIN in rule.events and not rule.is_conditional]
+        self._forgiven_witnesses = self._witnesses_for(max(windows, default=0))
 
     def _witnesses_for(self, horizon_ms: int) -> tuple[str, ...]:
         """Rules that count each failure of an account, wherever it came from, for at least that long."""
@@ -549,8 +554,14 @@ class Detector:
         return ops
 
     def may_forgive(self, attempt: Attempt) -> bool:
-        """Had anybody failed before, as far as the reservation's reply tells? It counts this attempt as a failure."""
-        return any(count > 1 for count in attempt.findings.counts.values())
+        """Had anybody failed at this account before, as far as the reservation's reply tells? It counts this attempt
+        as a failure. Where no rule counts all failures of an account for long enough, any failure may be one."""
+        counts = attempt.findings.counts
+        if not attempt.observation.account:
+            return False
+        if self._forgiven_witnesses:
+            return all(counts.get(name, 2) > 1 for name in self._forgiven_witnesses)
+        return any(count > 1 for count in counts.values())
 
     def _has_nothing_to_forgive(self, attempt: Attempt, kind: str) -> bool:
         """Did the reservation's reply tell that this would be the account's first failure?"""

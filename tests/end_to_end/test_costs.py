@@ -140,6 +140,14 @@ class TestTheCosts:
         (more,) = [query for query in guarded if query not in queries_of(measured, visit().log_in)]
         assert '"auth_user"' in more  # is the name anybody else's, too?
 
+    def test_after_anothers_wrong_one_from_the_same_address_it_costs_none_more(
+        self, visit: Visit, configure: Configure, measured: Measured
+    ) -> None:
+        visit().guess(2, "somebody else")
+        guarded = queries_of(measured, visit().log_in)
+        configure(MODE="off")
+        assert guarded == queries_of(measured, visit().log_in)
+
     def test_a_refused_attempt_costs_its_question_and_the_undoing_of_half_of_it(
         self, visitor: Visitor, settings: Any, measured: Measured
     ) -> None:
