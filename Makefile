@@ -3,23 +3,25 @@
 
 PYTHON ?= python3
 VENV := .venv
+PEERS := .venv-peers
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check
+PIP := python -m pip --disable-pip-version-check
 ARGS ?=
 SERVE ?=
 
 # An empty file for each dependency group that is installed, so that repeated runs start at once.
-VENV_READY := $(VENV)/.ready
 DEMO_READY := $(VENV)/.ready-demo
 TEST_READY := $(VENV)/.ready-test
 DEV_READY := $(VENV)/.ready-dev
 FUZZ_READY := $(VENV)/.ready-fuzz
+# Its own environment: what is measured shares nothing with what the tests need.
+PEERS_READY := $(PEERS)/.ready-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint audit types soak bench fuzz docs install clean
+.PHONY: help demo test lint audit types soak bench bench-peers fuzz docs install clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(DEMO_READY) ## attack the sample site and print what happened; SERVE=1 leaves it running
 	$(BIN)/python -m sample_project.demo $(if $(SERVE),--serve) $(ARGS)
@@ -48,27 +50,33 @@ bench: $(TEST_READY) ## the benchmarks, as ratios beside bare Django
 fuzz: $(FUZZ_READY) ## look for inputs that break a promise; ARGS="line --seconds 600" chooses a target
 	$(BIN)/python -m tests.fuzzing $(ARGS)
 
+bench-peers: $(PEERS_READY) ## secguard beside its peers, into docs/benchmarks.md; ARGS=--quick, --print
+	$(PEERS)/bin/python -m benchmarks.peers $(ARGS)
+
 docs: $(TEST_READY) ## check the documentation against the code
 	$(BIN)/python -m pytest tests/test_docs.py $(ARGS)
 
 install: $(DEV_READY) ## install everything a developer needs
 
-clean: ## remove the environment and everything that was built
-	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache \
+clean: ## remove the environments and everything that was built
+	rm -rf $(VENV) $(PEERS) build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache \
 		.import_linter_cache .hypothesis .fuzz sample_project/db.sqlite3*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Dependency groups are understood by pip since 25.1.
-$(VENV_READY):
+$(VENV)/.ready $(PEERS)/.ready:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=...")'
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --upgrade "pip>=25.1"
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/$(PIP) install --quiet --upgrade "pip>=25.1"
 	@touch $@
 
 $(DEMO_READY): GROUP := demo
 $(TEST_READY): GROUP := test
 $(DEV_READY): GROUP := dev
 $(FUZZ_READY): GROUP := fuzz
-$(DEMO_READY) $(TEST_READY) $(DEV_READY) $(FUZZ_READY): pyproject.toml | $(VENV_READY)
-	$(PIP) install --quiet --editable . --group $(GROUP)
+$(PEERS_READY): GROUP := peers
+$(DEMO_READY) $(TEST_READY) $(DEV_READY) $(FUZZ_READY): pyproject.toml | $(VENV)/.ready
+$(PEERS_READY): pyproject.toml | $(PEERS)/.ready
+$(DEMO_READY) $(TEST_READY) $(DEV_READY) $(FUZZ_READY) $(PEERS_READY):
+	$(@D)/bin/$(PIP) install --quiet --editable . --group $(GROUP)
 	@touch $@

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 import redis
 
 from benchmarks import addresses, capacity
+from benchmarks.processes import Worker
 from sample_project.demo.servers import redis_protocol_server
 
 #: Scenario → requests in a chunk. A chunk of secguard stands between two of bare Django, whose mean is
@@ -38,36 +38,6 @@ LOGIN_ROUNDS, LOGIN_CHUNK = 200, 10
 FAST_HASHER = "django.contrib.auth.hashers.MD5PasswordHasher"
 #: Dear enough to show where one kind of login is spared it.
 SLOW_HASHER = "benchmarks.hashers.BriefPBKDF2PasswordHasher"
-
-
-class Worker:
-    """A measured process, spoken to in JSON lines."""
-
-    def __init__(self, variant: str, redis_url: str, folder: Path, hasher: str) -> None:
-        self._errors = (folder / f"{variant}.err").open("w")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", variant, redis_url, str(folder / f"{variant}.log"), hasher],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-        )
-
-    def ask(self, do: str, **arguments: Any) -> Any:
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"a worker ended: {Path(self._errors.name).read_text()[-2000:]}")
-        return json.loads(line)
-
-    def close(self) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait(10)
-        self._errors.close()
 
 
 def main() -> None:
@@ -93,12 +63,16 @@ def main() -> None:
 
 @contextmanager
 def _workers(url: str, folder: Path, hasher: str) -> Iterator[tuple[Worker, Worker]]:
-    bare, guarded = Worker("bare", url, folder, hasher), Worker("secguard", url, folder, hasher)
+    bare, guarded = _worker("bare", url, folder, hasher), _worker("secguard", url, folder, hasher)
     try:
         yield bare, guarded
     finally:
         bare.close()
         guarded.close()
+
+
+def _worker(variant: str, url: str, folder: Path, hasher: str) -> Worker:
+    return Worker(variant, folder, "benchmarks.worker", variant, url, str(folder / f"{variant}.log"), hasher)
 
 
 def _print_times(bare: Worker, guarded: Worker) -> None:

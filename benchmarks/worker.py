@@ -1,22 +1,17 @@
-"""One measured process: answers one JSON line for each JSON command on standard input.
-
-Requests go straight into the WSGI handler; the timer covers the handler, the body and ``close()``.
-"""
+"""One measured process of ``make bench``."""
 
 from __future__ import annotations
 
-import io
-import json
-import os
 import random
 import sys
-import time
 from collections.abc import Callable, Iterator
 from itertools import count, cycle, repeat
 from typing import Any
-from urllib.parse import urlencode
 
-TOKEN = "a" * 32
+from benchmarks.environs import get, login
+from benchmarks.processes import Handler, serve
+from benchmarks.sends import counted_sends
+
 BLOCKED = "203.0.113.66"
 #: More than any rule over accounts needs to open a threat.
 FAILURES = 25
@@ -77,14 +72,11 @@ def configure(variant: str, redis_url: str, log: str, hasher: str) -> None:
     )
 
 
-class Bench:
+class Bench(Handler):
     """The site in this process and the requests that are made of it."""
 
     def __init__(self) -> None:
-        from django.core.wsgi import get_wsgi_application
-
-        self.application: Callable[..., Any] = get_wsgi_application()
-        self.status = ""
+        super().__init__()
         self.number = 0
         self.strangers = 0
         members = (f"member{number:06}" for number in count())
@@ -106,28 +98,18 @@ class Bench:
         call_command("migrate", verbosity=0)
         User.objects.create_user("alice", "alice@example.com", "correct-password")
 
-    def call(self, environ: dict[str, Any]) -> int:
-        began = time.perf_counter_ns()
-        response = self.application(environ, self._start)
-        b"".join(response)
-        response.close()
-        return time.perf_counter_ns() - began
-
-    def _start(self, status: str, headers: list[tuple[str, str]], exc_info: object = None) -> None:
-        self.status = status[:3]
-
     def environ(self, scenario: str) -> dict[str, Any]:
         self.number += 1
         address = f"198.{18 + (self.number >> 16)}.{self.number >> 8 & 255}.{self.number & 255}"
         if scenario == "clean":
-            return _get("203.0.113.1")
+            return get("203.0.113.1")
         if scenario == "clean, 10,000 addresses":
-            return _get(f"198.51.{self.number % 10_000 >> 8}.{self.number % 256}")
+            return get(f"198.51.{self.number % 10_000 >> 8}.{self.number % 256}")
         if scenario == "failed login":
-            return _login(address, f"user{self.number}", "wrong")
+            return login(address, f"user{self.number}", "wrong")
         if scenario == "right login":
-            return _login(address, "alice", "correct-password")
-        return _login(BLOCKED, "victim", "wrong") if scenario == "refused login" else _get(BLOCKED)
+            return login(address, "alice", "correct-password")
+        return login(BLOCKED, "victim", "wrong") if scenario == "refused login" else get(BLOCKED)
 
     def measure(self, scenario: str, count: int) -> dict[str, Any]:
         environs = [self.environ(scenario) for _ in range(count)]
@@ -135,7 +117,7 @@ class Bench:
 
     def block(self) -> dict[str, Any]:
         for _ in range(8):
-            self.call(_login(BLOCKED, "victim", "wrong"))
+            self.call(login(BLOCKED, "victim", "wrong"))
         return {"status": self.status}
 
     def populate(self, accounts: int) -> dict[str, Any]:
@@ -168,7 +150,7 @@ class Bench:
         found: dict[str, dict[str, Any]] = {kind: {"ns": []} for kind in self.names}
         for _ in range(rounds):
             for kind in random.sample(list(self.names), len(self.names)):
-                environ = _login(self.stranger(), next(self.names[kind]), "wrong")
+                environ = login(self.stranger(), next(self.names[kind]), "wrong")
                 found[kind]["ns"].append(self.call(environ))
                 found[kind]["status"] = self.status
         return found
@@ -189,23 +171,10 @@ class Bench:
             statements.append(sql)
             return execute(sql, *rest)
 
-        with connection.execute_wrapper(wrapper), _counted_sends(sends):
+        with connection.execute_wrapper(wrapper), counted_sends(sends):
             for _ in range(count):
                 self.call(self.environ(scenario))
         return {"sql": round(len(statements) / count, 2), "sends": round(len(sends) / count, 2)}
-
-
-def _counted_sends(sends: list[int]) -> Any:
-    """What is written to a socket: this process has none but the store's."""
-    import socket
-    from unittest.mock import patch
-
-    def counted(self: socket.socket, data: bytes) -> None:
-        sends.append(len(data))
-        while data:
-            data = data[self.send(data) :]
-
-    return patch.object(socket.socket, "sendall", counted)
 
 
 def _attacked(kind: str) -> list[str]:
@@ -213,53 +182,9 @@ def _attacked(kind: str) -> list[str]:
     return [f"{kind}-attacked{number}" for number in range(20)]
 
 
-def _get(address: str) -> dict[str, Any]:
-    return {**_BASE, "REQUEST_METHOD": "GET", "PATH_INFO": "/", "REMOTE_ADDR": address, "wsgi.input": io.BytesIO()}
-
-
-def _login(address: str, user: str, password: str) -> dict[str, Any]:
-    form = {"username": user, "password": password, "csrfmiddlewaretoken": TOKEN}
-    body = urlencode(form).encode()
-    return {
-        **_BASE,
-        "REQUEST_METHOD": "POST",
-        "PATH_INFO": "/login/",
-        "REMOTE_ADDR": address,
-        "CONTENT_TYPE": "application/x-www-form-urlencoded",
-        "CONTENT_LENGTH": str(len(body)),
-        "wsgi.input": io.BytesIO(body),
-    }
-
-
-_BASE: dict[str, Any] = {
-    "SERVER_NAME": "testserver",
-    "SERVER_PORT": "80",
-    "SERVER_PROTOCOL": "HTTP/1.1",
-    "HTTP_HOST": "testserver",
-    "HTTP_USER_AGENT": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36",
-    "HTTP_ACCEPT": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-    "HTTP_COOKIE": "csrftoken=" + TOKEN,
-    "SCRIPT_NAME": "",
-    "QUERY_STRING": "",
-    "wsgi.version": (1, 0),
-    "wsgi.url_scheme": "http",
-    "wsgi.errors": sys.stderr,
-    "wsgi.multithread": False,
-    "wsgi.multiprocess": True,
-    "wsgi.run_once": False,
-}
-
-
 def main() -> None:
-    # Standard output carries the protocol: whatever else prints goes to standard error.
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
     configure(*sys.argv[1:])
-    bench = Bench()
-    for line in sys.stdin:
-        command = json.loads(line)
-        answer = getattr(bench, command.pop("do"))(**command)
-        print(json.dumps(answer), file=out, flush=True)
+    serve(Bench)
 
 
 if __name__ == "__main__":
