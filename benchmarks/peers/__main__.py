@@ -32,7 +32,7 @@ class Effort:
     later_logins: int
 
 
-FULL = Effort(generations=4, rounds=15, attackers=2_000, bursts=3, later_logins=3)
+FULL = Effort(generations=3, rounds=15, attackers=2_000, bursts=3, later_logins=3)
 QUICK = Effort(generations=1, rounds=10, attackers=500, bursts=1, later_logins=1)
 
 
@@ -62,9 +62,11 @@ def measure(effort: Effort, command: str) -> Result:
             _say("Times.")
             times = measure_times(places, effort.generations, effort.rounds)
             rows = {candidate.key: _measure_one(places, candidate, times, effort) for candidate in CANDIDATES}
-            for case in CASES:
+            for number, case in enumerate(CASES):
                 _say(f"The store is {case}.")
-                for key, outage in measure_outages(folder / case, places, case, effort.later_logins).items():
+                for key, outage in measure_outages(
+                    folder / f"store-{number}", places, case, effort.later_logins
+                ).items():
                     rows[key].outages[case] = outage
             setup = _setup(effort, command, load, store.described)
     return Result(setup, times.floor, times.intervals(AGAIN.key), list(rows.values()))
@@ -101,7 +103,7 @@ def _setup(effort: Effort, command: str, load: str, store: str) -> Setup:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(f"{datetime.now(timezone.utc):%H:%M:%S} {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

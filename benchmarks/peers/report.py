@@ -3,95 +3,95 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
-from benchmarks.peers.reading import reading
-from benchmarks.peers.results import SCENARIOS, Interval, Login, Outage, Result, Row
+from benchmarks.peers.reading import reading, weaknesses
+from benchmarks.peers.results import SCENARIOS, Login, Result, Row, Setup
+from benchmarks.peers.wording import bullet, short, signed
 
 Cell = Callable[[Row], str]
 
 
 def render(result: Result) -> str:
-    setup = result.setup
     return "\n".join(
         [
             "# Benchmarks",
             "",
-            "Written by the benchmark itself; whoever wants other numbers runs it on another machine.",
+            "secguard beside its peers, on the same site and in the same run. The benchmark writes this page itself:",
             "",
             "```sh",
-            setup.command,
+            result.setup.command,
             "```",
             "",
-            f"- **Date:** {setup.date}",
-            f"- **Machine:** {setup.machine}; load average at the start {setup.load}",
-            f"- **Versions:** {setup.versions}",
-            "- **Site:** one page and Django's login, sessions and accounts in a SQLite file (WAL, connections kept),",
-            "  MD5 as the hasher, django-redis as the cache, Valkey on loopback. Everybody is limited to 5 failures",
-            "  an address; all else is as the packages come.",
+            *map(bullet, _conditions(result.setup)),
             "",
             *_table(result),
             "",
-            *reading(result),
+            "## How to read it",
+            "",
+            *map(bullet, reading(result)),
+            "",
+            "## Where secguard costs more",
+            "",
+            *map(bullet, weaknesses(result)),
             "",
         ]
     )
 
 
+def _conditions(setup: Setup) -> Iterator[str]:
+    yield f"**Date:** {setup.date}"
+    yield f"**Machine:** {setup.machine}, load average {setup.load} at the start"
+    yield f"**Versions:** {setup.versions}"
+    yield (
+        "**Site:** a page and Django's login; accounts and sessions in a SQLite file (WAL, connections kept), MD5 as"
+        " the hasher, django-redis as the cache, Valkey on loopback. Everybody limits an address to 5 failures in"
+        " 15 minutes; all else is as the packages come."
+    )
+
+
 def _table(result: Result) -> Iterator[str]:
-    yield _line("", *(row.title for row in result.rows))
-    yield _line("---", *("---:" for _ in result.rows))
+    titles = [row.title for row in result.rows]
+    yield _line("measured", titles)
+    yield _line("---", ["---:" for _ in titles])
     for name, cell in _measures(result):
-        yield _line(name, *(cell(row) for row in result.rows))
+        yield _line(name, [cell(row) for row in result.rows])
 
 
-def _line(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |".replace("|  |", "| |")
+def _line(name: str, cells: list[str]) -> str:
+    return f"| {' | '.join([name, *cells])} |"
 
 
 def _measures(result: Result) -> Iterator[tuple[str, Cell]]:
-    setup = result.setup
     for scenario, called in SCENARIOS.items():
-        yield f"{called}: µs", lambda row, scenario=scenario: _time(result, row, scenario)
-    yield "the answer then", lambda row: row.status["refused"]
+        yield f"{called}: µs", partial(_time, result, scenario)
+    yield f"the status of {SCENARIOS['refused']}", lambda row: row.status["refused"]
     for scenario, called in SCENARIOS.items():
-        yield f"{called}: trips (commands), SQL", lambda row, scenario=scenario: _counted(row, scenario)
+        yield f"{called}: trips (commands), SQL", partial(_counted, scenario)
     yield "bytes in the store, an attacker", lambda row: _number(row.store_bytes)
     yield "bytes in the database, an attacker", lambda row: _number(row.database_bytes)
     yield "passwords checked of 20 guesses in turn", lambda row: f"{row.checks_in_turn}"
-    yield f"passwords checked of {setup.guesses} at once", lambda row: _range(row.checks_at_once)
+    yield f"passwords checked of {result.setup.guesses} at once", lambda row: _range(row.checks_at_once)
     for case in result.rows[0].outages:
-        yield f"store {case}: first login; later", lambda row, case=case: _outage(row.outages[case], setup.patience)
+        yield f"store {case}: first login; later", partial(_outage, case, result.setup.patience)
 
 
-def _time(result: Result, row: Row, scenario: str) -> str:
+def _time(result: Result, scenario: str, row: Row) -> str:
     """Bare Django's time, or what somebody adds to it."""
     if scenario not in row.added:
         return f"{result.floor[scenario]:,.0f}"
-    return added(row.added[scenario])
+    found = row.added[scenario]
+    return f"{signed(found.middle)} ({signed(found.low)} to {signed(found.high)})"
 
 
-def added(interval: Interval) -> str:
-    low, high = (_signed(end) for end in (interval.low, interval.high))
-    return f"{_signed(interval.middle)} ({low} to {high})"
-
-
-def _signed(number: float) -> str:
-    rounded = f"{number:+,.0f}"
-    return "0" if rounded in ("+0", "-0") else rounded.replace("-", "−")
-
-
-def _counted(row: Row, scenario: str) -> str:
+def _counted(scenario: str, row: Row) -> str:
     counts = row.counts[scenario]
-    trips = f"{_short(counts.trips)} ({_short(counts.commands)})" if counts.commands else _short(counts.trips)
-    return f"{trips}, {_short(counts.sql)}"
-
-
-def _short(number: float) -> str:
-    return f"{number:.1f}".removesuffix(".0")
+    commands = f" ({short(counts.commands)})" if counts.commands else ""
+    return f"{short(counts.trips)}{commands}, {short(counts.sql)}"
 
 
 def _number(number: float) -> str:
-    """What is within the server's own coming and going is nothing."""
+    """Less than a byte is the server's own coming and going."""
     return f"{number:,.0f}" if number >= 1 else "0"
 
 
@@ -100,9 +100,8 @@ def _range(numbers: tuple[int, ...]) -> str:
     return f"{low}" if low == high else f"{low}–{high}"
 
 
-def _outage(outage: Outage, patience: float) -> str:
-    if not outage.later:
-        return _login(outage.first, patience)
+def _outage(case: str, patience: float, row: Row) -> str:
+    outage = row.outages[case]
     slowest = max(outage.later, key=lambda login: login.seconds)
     return f"{_login(outage.first, patience)}; {_login(slowest, patience)}"
 

@@ -71,7 +71,8 @@ def _chunk(times: Times, workers: dict[str, Worker], scenario: str, key: str) ->
     if not answer["statuses"].keys() <= EXPECTED.get(scenario, answer["statuses"].keys()):
         raise RuntimeError(f"{key}, {scenario}: answered {answer['statuses']}")
     times.statuses[key, scenario].update(answer["statuses"])
-    return median(answer["ns"]) / 1000
+    times_taken: list[int] = answer["ns"]
+    return median(times_taken) / 1000
 
 
 @contextmanager
