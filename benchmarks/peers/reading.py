@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.peers.results import SCENARIOS, Result, Row
-from benchmarks.peers.wording import listed, short, signed
+from benchmarks.peers.wording import interval, listed, short, signed
 
 
 def reading(result: Result) -> Iterator[str]:
@@ -16,7 +16,7 @@ def reading(result: Result) -> Iterator[str]:
         " chunks of bare Django in another process, and its 95 % interval (bootstrap). A minus: faster than bare"
         " Django, which checks a password there."
     )
-    yield f"**Noise.** Bare Django against itself: {_noise(result)}. Differences of that size say nothing."
+    yield f"**Noise.** What bare Django adds to itself, in µs: {_noise(result)}. Differences of that size say nothing."
     yield (
         "**MD5 hides nothing.** A real hasher takes 100 ms and more, beside which every number here is small; whoever"
         " refuses a login before its password is checked saves that much."
@@ -47,7 +47,7 @@ def reading(result: Result) -> Iterator[str]:
 
 
 def _noise(result: Result) -> str:
-    return ", ".join(f"{called} {signed(result.noise[scenario].middle)} µs" for scenario, called in SCENARIOS.items())
+    return "; ".join(f"{called} {interval(result.noise[scenario])}" for scenario, called in SCENARIOS.items())
 
 
 def weaknesses(result: Result) -> Iterator[str]:

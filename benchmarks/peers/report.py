@@ -7,7 +7,7 @@ from functools import partial
 
 from benchmarks.peers.reading import reading, weaknesses
 from benchmarks.peers.results import SCENARIOS, Login, Result, Row, Setup
-from benchmarks.peers.wording import bullet, short, signed
+from benchmarks.peers.wording import bullet, interval, short
 
 Cell = Callable[[Row], str]
 
@@ -80,8 +80,7 @@ def _time(result: Result, scenario: str, row: Row) -> str:
     """Bare Django's time, or what somebody adds to it."""
     if scenario not in row.added:
         return f"{result.floor[scenario]:,.0f}"
-    found = row.added[scenario]
-    return f"{signed(found.middle)} ({signed(found.low)} to {signed(found.high)})"
+    return interval(row.added[scenario])
 
 
 def _counted(scenario: str, row: Row) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from benchmarks.peers.results import Interval
+
 WIDTH = 120
 
 
@@ -15,6 +17,10 @@ def bullet(text: str) -> str:
 def signed(number: float) -> str:
     rounded = f"{number:+,.0f}"
     return "0" if rounded in ("+0", "-0") else rounded
+
+
+def interval(found: Interval) -> str:
+    return f"{signed(found.middle)} ({signed(found.low)} to {signed(found.high)})"
 
 
 def short(number: float) -> str:
