@@ -96,8 +96,15 @@ def test_the_page_admits_where_secguard_costs_more(page: str) -> None:
     assert "**Memory of the store**, an attacker: 1,500 bytes; a peer 250." in admitted
 
 
+def test_the_page_admits_checks_beyond_the_limit_and_why_they_were() -> None:
+    overrun = replace(SECGUARD, checks_at_once=(5, 12), away_at_once=3)
+    admitted = " ".join(render(result(BARE, PEER, overrun)).split())
+    assert "**Parallel guesses**: up to 12 checks, where 5 are the limit." in admitted
+    assert "3 times a process had no answer" in admitted
+
+
 def test_the_page_admits_nothing_that_is_not_so() -> None:
-    cheap = replace(PEER, title="secguard")
+    cheap = replace(PEER, title="secguard", checks_at_once=(5, 5))
     assert render(result(BARE, SECGUARD, cheap)).endswith("\n- Nowhere, in this run.\n")
 
 

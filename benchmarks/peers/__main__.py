@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.peers import machine
 from benchmarks.peers.candidates import AGAIN, BARE, CANDIDATES, Candidate
 from benchmarks.peers.counting import count
-from benchmarks.peers.guessing import GUESSES, checks_at_once, checks_in_turn
+from benchmarks.peers.guessing import GUESSES, checks_at_once, checks_in_turn, times_away
 from benchmarks.peers.outage import CASES, PATIENCE, TIMEOUT, measure_outages
 from benchmarks.peers.places import Places
 from benchmarks.peers.report import render
@@ -75,6 +75,8 @@ def measure(effort: Effort, command: str) -> Result:
 def _measure_one(places: Places, candidate: Candidate, times: Times, effort: Effort) -> Row:
     _say(f"Counting: {candidate.title}.")
     counts, store_bytes, database_bytes = count(places, candidate, effort.attackers)
+    in_turn, before = checks_in_turn(places, candidate), times_away(places, candidate)
+    at_once = tuple(checks_at_once(places, candidate) for _ in range(effort.bursts))
     return Row(
         candidate.title,
         added={} if candidate == BARE else times.intervals(candidate.key),
@@ -82,8 +84,9 @@ def _measure_one(places: Places, candidate: Candidate, times: Times, effort: Eff
         counts=counts,
         store_bytes=store_bytes,
         database_bytes=database_bytes,
-        checks_in_turn=checks_in_turn(places, candidate),
-        checks_at_once=tuple(checks_at_once(places, candidate) for _ in range(effort.bursts)),
+        checks_in_turn=in_turn,
+        checks_at_once=at_once,
+        away_at_once=times_away(places, candidate) - before,
     )
 
 

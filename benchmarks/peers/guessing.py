@@ -40,6 +40,12 @@ def _checks(places: Places, candidate: Candidate, *, at_once: bool) -> int:
         return _size(counter)
 
 
+def times_away(places: Places, candidate: Candidate) -> int:
+    """How often a process of secguard took the store for away since the candidate's log began."""
+    log = places.folder / f"{candidate.key}.log"
+    return log.read_text().count('"event_type": "degraded"') if log.exists() else 0
+
+
 def _guess_at_once(port: int) -> None:
     barrier = Barrier(GUESSES)
 

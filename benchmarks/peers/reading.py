@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from benchmarks.peers.candidates import LIMIT
 from benchmarks.peers.results import SCENARIOS, Result, Row
 from benchmarks.peers.wording import interval, listed, short, signed
 
@@ -54,11 +55,22 @@ def weaknesses(result: Result) -> Iterator[str]:
     """Where somebody does with less, as this run found it."""
     secguard, peers = result.rows[-1], result.rows[1:-1]
     found = [
+        *_overrun(secguard),
         *_slower(secguard, peers),
         *_busier(secguard, peers),
         *_bigger(secguard, peers),
     ]
     yield from found or ["Nowhere, in this run."]
+
+
+def _overrun(secguard: Row) -> Iterator[str]:
+    most = max(secguard.checks_at_once)
+    if most > LIMIT:
+        why = (
+            f" The machine was so busy that {secguard.away_at_once} times a process had no answer within `STORE_TIMEOUT`"
+            " and went on to count for itself ([Stores](stores.md#time-outs))."
+        )
+        yield f"**Parallel guesses**: up to {most} checks, where {LIMIT} are the limit.{why * bool(secguard.away_at_once)}"
 
 
 def _slower(secguard: Row, peers: list[Row]) -> Iterator[str]:

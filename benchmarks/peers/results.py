@@ -60,6 +60,8 @@ class Row:
     database_bytes: float = 0
     checks_in_turn: int = 0
     checks_at_once: tuple[int, ...] = ()
+    #: How often the store was taken for away meanwhile.
+    away_at_once: int = 0
     outages: dict[str, Outage] = field(default_factory=dict)
 
 
