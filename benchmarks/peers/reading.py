@@ -66,11 +66,13 @@ def weaknesses(result: Result) -> Iterator[str]:
 def _overrun(secguard: Row) -> Iterator[str]:
     most = max(secguard.checks_at_once)
     if most > LIMIT:
-        why = (
-            f" The machine was so busy that {secguard.away_at_once} times a process had no answer within `STORE_TIMEOUT`"
-            " and went on to count for itself ([Stores](stores.md#time-outs))."
-        )
-        yield f"**Parallel guesses**: up to {most} checks, where {LIMIT} are the limit.{why * bool(secguard.away_at_once)}"
+        said = f"**Parallel guesses**: up to {most} checks, where {LIMIT} are the limit."
+        if secguard.away_at_once:
+            said += (
+                f" The machine was so busy that {secguard.away_at_once} times a process had no answer within"
+                " `STORE_TIMEOUT` and went on to count for itself ([Stores](stores.md#time-outs))."
+            )
+        yield said
 
 
 def _slower(secguard: Row, peers: list[Row]) -> Iterator[str]:
