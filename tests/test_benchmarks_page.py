@@ -100,7 +100,7 @@ def test_the_page_admits_checks_beyond_the_limit_and_why_they_were() -> None:
     overrun = replace(SECGUARD, checks_at_once=(5, 12), away_at_once=3)
     admitted = " ".join(render(result(BARE, PEER, overrun)).split())
     assert "**Parallel guesses**: up to 12 checks, where 5 are the limit." in admitted
-    assert "3 times a process had no answer" in admitted
+    assert "within `STORE_TIMEOUT` (3 in all)" in admitted
 
 
 def test_the_page_admits_nothing_that_is_not_so() -> None:

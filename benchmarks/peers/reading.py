@@ -69,8 +69,9 @@ def _overrun(secguard: Row) -> Iterator[str]:
         said = f"**Parallel guesses**: up to {most} checks, where {LIMIT} are the limit."
         if secguard.away_at_once:
             said += (
-                f" The machine was so busy that {secguard.away_at_once} times a process had no answer within"
-                " `STORE_TIMEOUT` and went on to count for itself ([Stores](stores.md#time-outs))."
+                " The machine was so busy that processes had no answer of the store within `STORE_TIMEOUT`"
+                f" ({secguard.away_at_once} in all) and went on to count for themselves"
+                " ([Stores](stores.md#time-outs))."
             )
         yield said
 
