@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core import mail, signing
-from django.core.mail.backends.base import BaseEmailBackend
+from django.core.mail.backends.locmem import EmailBackend
 from django.db import connections
 from django.http import HttpResponse
 from django.urls import reverse
@@ -52,11 +52,6 @@ def link(attack: Attack) -> str:
     attack()
     (message,) = mail.outbox
     return link_in(message)
-
-
-class MailServerAway(BaseEmailBackend):
-    def send_messages(self, messages: object) -> int:
-        raise ConnectionRefusedError("the mail server is away")
 
 
 # -- who gets one --------------------------------------------------------------------------------------------
@@ -153,9 +148,13 @@ def test_an_hour_later_it_is_mailed_again(attack: Attack, configure: Configure) 
 
 
 def test_a_mail_server_that_is_away_is_reported_and_harmless(
-    attack: Attack, settings: Any, caplog: pytest.LogCaptureFixture
+    attack: Attack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings.EMAIL_BACKEND = f"{__name__}.MailServerAway"
+    def away(*args: Any) -> None:
+        raise ConnectionRefusedError("the mail server is away")
+
+    # In the place of the test runner's outbox: which setting names a backend depends on Django's version.
+    monkeypatch.setattr(EmailBackend, "send_messages", away)
     assert attack() == [200] * LOCKED_AT + [403] * 20
     (record,) = [record for record in caplog.records if record.name == "secguard"]
     assert "the mail server is away" in str(record.exc_info)
@@ -192,7 +191,11 @@ def test_an_address_that_would_add_a_header_gets_none(attack: Attack, caplog: py
     User.objects.update(email="anna@example.com\nBcc: villain@example.com")
     attack()
     assert mail.outbox == []
-    assert "BadHeaderError" in "".join(str(record.exc_info) for record in caplog.records if record.name == "secguard")
+    (record,) = [record for record in caplog.records if record.name == "secguard"]
+    assert record.exc_info
+    # Django's BadHeaderError; since Django 6.0 a plain ValueError of Python's own, in other words.
+    assert isinstance(record.exc_info[1], ValueError)
+    assert str(record.exc_info[1]).startswith("Header values")
 
 
 @pytest.mark.usefixtures("own_templates")
