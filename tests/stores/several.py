@@ -10,7 +10,7 @@ from pathlib import Path
 
 import redis
 
-from tests.conftest import ValkeyServer, _free_port
+from tests.conftest import ValkeyServer, _free_port, answers
 from tests.end_to_end.serving import until
 
 SLOTS = 16_384
@@ -56,14 +56,6 @@ def running(folder: Path, port: int, *options: str, binary: str | None = None) -
     finally:
         process.kill()
         process.wait()
-
-
-def answers(port: int) -> bool:
-    try:
-        with redis.Redis(port=port) as client:
-            return bool(client.ping())
-    except redis.RedisError:
-        return False
 
 
 @contextmanager
@@ -116,5 +108,5 @@ def watched_pair(folder: Path, service: str) -> Iterator[tuple[int, int, int]]:
         with redis.Redis(port=replica) as client:
             until(lambda: client.info("replication")["master_link_status"] == "up", "the replica follows")
         with redis.Redis(port=sentinel, decode_responses=True) as client:
-            until(lambda: client.sentinel_master(service)["num-slaves"] == 1, "the Sentinel knows the replica")
+            until(lambda: len(client.sentinel_slaves(service)) == 1, "the Sentinel knows the replica")
         yield primary, replica, sentinel
