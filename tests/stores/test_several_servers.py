@@ -142,7 +142,7 @@ def test_after_a_fail_over_the_counting_goes_on_at_the_new_primary(tmp_path: Pat
             client.wait(1, 10_000)  # the replica has heard of it
         with redis.Redis(port=sentinel, decode_responses=True) as client:
             client.execute_command("SENTINEL FAILOVER", "counters")
-            until(lambda: int(client.sentinel_master("counters")["port"]) == replica, "the replica took over")
+            until(lambda: client.sentinel_masters()["counters"]["port"] == replica, "the replica took over")
         with redis.Redis(port=primary) as client:
             until(lambda: client.info("replication")["role"] == "slave", "the old primary follows")
         with pytest.raises(redis.RedisError):
