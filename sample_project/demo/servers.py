@@ -84,7 +84,7 @@ def _embedded_valkey(port: int, folder: Path) -> Any:
 
 @contextmanager
 def _redis_from_path(port: int, folder: Path, because: Exception) -> Iterator[str]:
-    program = shutil.which("valkey-server") or shutil.which("redis-server")
+    program = shutil.which("redis-server") or shutil.which("valkey-server")
     if program is None:
         raise DemoError(
             f"The embedded Valkey does not run here ({because}) and there is no redis-server on PATH. "

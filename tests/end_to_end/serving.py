@@ -31,6 +31,7 @@ HMAC_KEY = "a key that all processes of a test share"
 @contextmanager
 def own_store(folder: Path, port: int | None = None) -> Iterator[str]:
     """A store's server that nobody else uses, so that it may be flushed and killed. → its URL"""
+    folder.mkdir(exist_ok=True)
     with ExitStack() as stack:
         environment = stack.enter_context(pytest.MonkeyPatch.context())
         environment.delenv("REDIS_URL", raising=False)
