@@ -139,8 +139,8 @@ def test_an_office_that_logs_in_at_once_is_let_in_and_starves_nobody(served: Ser
         read = len(pages)
     assert answers == [302] * OFFICE
     assert served.password_checks == OFFICE
-    # Five at a time take a second: who is served meanwhile gets many pages, who is starved two at most.
-    assert read >= 5
+    # Who is served meanwhile gets many pages, fewer on a busy machine; who is starved gets two at most.
+    assert read > 2
     assert set(pages) == {200}
 
 
