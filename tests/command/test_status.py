@@ -66,6 +66,7 @@ def test_status_can_be_read_by_programs() -> None:
         "exact": True,
         "degraded": False,
         "fail_mode": "local",
+        "fail_mode_paths": {},
     }
     assert facts["in_force"] == {
         "blocks_by_rules": 0,
@@ -124,6 +125,14 @@ def test_status_says_by_its_exit_code_that_the_store_is_away(dead_redis_url: str
         assert facts_of(written)["store answers"] == "no: FAIL_MODE is local"
         assert as_json("status")["store"]["degraded"] is True
     assert code == 4
+
+
+def test_status_says_what_happens_at_single_paths_meanwhile(dead_redis_url: str) -> None:
+    modes = {"default": "open", "/admin/": "closed", "/admin/login/": "local"}
+    with override_settings(SECGUARD={"REDIS_URL": dead_redis_url, "STORE_TIMEOUT": 10, "FAIL_MODE": modes}):
+        answers = facts_of(exit_code("status")[1])["store answers"]
+        assert answers == "no: FAIL_MODE is open, local at /admin/login, closed at /admin"
+        assert as_json("status")["store"]["fail_mode_paths"] == {"/admin/login": "local", "/admin": "closed"}
 
 
 @pytest.mark.django_db(transaction=True)

@@ -13,12 +13,12 @@ import redis
 import trustme
 
 from secguard.detection.store import FAIL, READ, Op
-from secguard.stores import RedisStore, choose_store
+from secguard.stores import RedisStore, SentinelStore, choose_store
 from tests.conftest import _free_port
 from tests.faults.proxy import proxy
 from tests.stores.conftest import PATIENT
 from tests.stores.drive import ANNA, LOGIN, NOW, TALLY, number, panel
-from tests.stores.several import cluster, program, program_with_tls, running
+from tests.stores.several import cluster, program, program_with_tls, running, watched_pair
 
 PANEL = panel(TALLY)
 PASSWORD = "a password of this test"  # not a URL's characters alone
@@ -85,6 +85,24 @@ def test_a_server_that_wants_tls_and_is_asked_without_is_an_error_of_redis(port:
     store = RedisStore(f"redis://127.0.0.1:{port}/0", timeout=PATIENT)
     with pytest.raises(redis.RedisError):
         fail_once(store, 5)
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["execute", "aexecute"])
+def test_sentinels_are_asked_over_tls(authority: trustme.CA, trusted: str, tmp_path: Path, awaited: bool) -> None:
+    async def fail_awaited(store: SentinelStore) -> int:
+        found = await store.aexecute([Op(FAIL, b"sg:a:tls", PANEL, number(1), LOGIN + ANNA)], NOW)
+        await store.aclose()
+        return found[0].counts[0]
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with watched_pair(tmp_path, "counters") as (_, _, sentinel), proxy(sentinel, context) as front:
+        where = f"redis+sentinel://127.0.0.1:{front.port}/counters/0?sentinel_tls=true"
+        store = SentinelStore(f"{where}&sentinel_ssl_ca_certs={trusted}", timeout=PATIENT)
+        assert (asyncio.run(fail_awaited(store)) if awaited else fail_once(store, 1)) == 1
+        store.close()
+        with pytest.raises(redis.ConnectionError, match="No Sentinel"):
+            fail_once(SentinelStore(where, timeout=PATIENT), 2)  # who has signed that?
 
 
 def test_a_cluster_speaks_tls_on_every_node(

@@ -53,6 +53,7 @@ def gather() -> dict[str, Any]:
             "exact": store.exact,
             "degraded": store.degraded,
             "fail_mode": settings.fail_mode,
+            "fail_mode_paths": dict(settings.fail_mode_paths),
         },
         "replica": {"networks": len(get_replica()), "token": token},
         "in_force": counts_in_force(),
@@ -90,7 +91,7 @@ def _print(command: BaseCommand, facts: dict[str, Any]) -> None:
                     "exact" if store["exact"] else "approximate",
                 )
             ),
-            "store answers": f"no: FAIL_MODE is {store['fail_mode']}" if store["degraded"] else "yes",
+            "store answers": f"no: FAIL_MODE is {_fail_mode(store)}" if store["degraded"] else "yes",
             "replica": f"{number_of(facts['replica']['networks'], 'network')}, version {_version(facts)}",
             "blocks in force": f"{sum(blocks.values()):,} ("
             + ", ".join(f"{kind} {number:,}" for kind, number in blocks.items())
@@ -104,6 +105,10 @@ def _print(command: BaseCommand, facts: dict[str, Any]) -> None:
     )
     command.stdout.write("")
     write_table(command, [_row(rule) for rule in facts["rules"]], _RULE_COLUMNS)
+
+
+def _fail_mode(store: dict[str, Any]) -> str:
+    return ", ".join([store["fail_mode"], *(f"{mode} at {path}" for path, mode in store["fail_mode_paths"].items())])
 
 
 def _version(facts: dict[str, Any]) -> str:

@@ -9,15 +9,18 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from redis.connection import parse_url
 
 Address = tuple[str, int]
+_SENTINEL = "sentinel_"
 
 
 class Several(NamedTuple):
-    """``hosts``: of the nodes or Sentinels. ``path``: what follows them. ``options``: of a redis-py connection."""
+    """``hosts``: of the nodes or Sentinels. ``path``: what follows them. ``options``: of a redis-py connection to a
+    server; ``asked``: of one to a Sentinel.
+    """
 
     hosts: list[Address]
     path: str
-    query: dict[str, str]
     options: dict[str, Any]
+    asked: dict[str, Any]
 
 
 class Candidates:
@@ -42,18 +45,30 @@ def with_address(options: Mapping[str, Any], address: Address) -> dict[str, Any]
     return {**options, "host": host, "port": port}
 
 
-def parse_several(url: str, default_port: int, own: tuple[str, ...] = ()) -> Several:
-    """``own``: arguments of the query that no connection takes. Raises ValueError for what is no such URL."""
+def parse_several(url: str, default_port: int) -> Several:
+    """Arguments of the query that begin with ``sentinel_`` are for the connections to the Sentinels, ``sentinel_tls``
+    among them. Raises ValueError for what is no such URL.
+    """
     parts = urlsplit(url)
     scheme = parts.scheme.partition("+")[0]
     userinfo, at, hosts = parts.netloc.rpartition("@")
     addresses = [_address(host, default_port) for host in hosts.split(",")]
     query = dict(parse_qsl(parts.query))
-    rest = urlencode({name: value for name, value in query.items() if name not in own})
-    plain = urlunsplit((scheme, f"{userinfo}{at}localhost", "", rest, ""))
-    options = dict(parse_url(plain))  # type: ignore[no-untyped-call] # redis-py 8 lost its types
+    asked = {name.removeprefix(_SENTINEL): query.pop(name) for name in list(query) if name.startswith(_SENTINEL)}
+    tls = asked.pop("tls", "").casefold() in ("1", "true", "yes")
+    return Several(
+        addresses,
+        parts.path.strip("/"),
+        _options(scheme, f"{userinfo}{at}localhost", query),
+        _options("rediss" if tls else "redis", "localhost", asked),
+    )
+
+
+def _options(scheme: str, host: str, query: Mapping[str, str]) -> dict[str, Any]:
+    """Those of a connection, as redis-py reads them in a URL, but for its address."""
+    options = dict(parse_url(urlunsplit((scheme, host, "", urlencode(query), ""))))  # type: ignore[no-untyped-call] # redis-py 8 lost its types
     options.pop("host", None)
-    return Several(addresses, parts.path.strip("/"), query, options)
+    return options
 
 
 def _address(text: str, default_port: int) -> Address:

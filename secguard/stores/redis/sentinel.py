@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -12,15 +13,14 @@ from secguard.stores.redis.addresses import Address, Candidates, parse_several, 
 from secguard.stores.redis.server import NO_INTRODUCTION, RedisStore
 from secguard.stores.redis.wire import AsyncWire, Patience
 
-_OWN_ARGUMENTS = ("sentinel_username", "sentinel_password")
-
 
 class SentinelStore(RedisStore):
     """Counters on the primary of a service that Sentinels watch.
 
     ``url``: ``redis+sentinel://[user:password@]host:port,host:port/service[/db]``; the user and password are the
-    server's, those of the Sentinels are the arguments ``sentinel_username`` and ``sentinel_password``.
-    ``sentinel_options``: arguments of the connections to the Sentinels. Otherwise as ``RedisStore``.
+    server's. Arguments that begin with ``sentinel_`` are for the Sentinels: ``sentinel_username``,
+    ``sentinel_password``, ``sentinel_tls=true``, ``sentinel_ssl_ca_certs`` and so on. ``sentinel_options``: the same as
+    keywords of a redis-py connection. Otherwise as ``RedisStore``.
 
     Who is the primary is asked when a connection is made after one failed, or after a server answered READONLY.
     A fail-over loses what the new primary had not heard of yet; attempts in flight then count as unknown.
@@ -29,15 +29,16 @@ class SentinelStore(RedisStore):
     def __init__(
         self, url: str, *, timeout: float = 0.05, sentinel_options: dict[str, Any] | None = None, **options: Any
     ) -> None:
-        several = parse_several(url, 26379, _OWN_ARGUMENTS)
+        several = parse_several(url, 26379)
         service, _, database = several.path.partition("/")
         if not service:
             raise ValueError("the URL names no service: redis+sentinel://host:port/SERVICE/0")
         super().__init__("redis://", timeout=timeout, **{**options, **several.options, "db": int(database or 0)})
         self._service = service
         self._sentinels = Candidates(several.hosts)
-        asked = {name.partition("_")[2]: several.query[name] for name in _OWN_ARGUMENTS if name in several.query}
-        self._sentinel_options = {**NO_INTRODUCTION, "protocol": 2, **asked, **(sentinel_options or {})}
+        asked = {**NO_INTRODUCTION, "protocol": 2, **several.asked, **(sentinel_options or {})}
+        self._sentinel_class: Callable[..., Any] = asked.pop("connection_class", redis.Connection)
+        self._sentinel_options = asked
         self._primary: Address | None = None
 
     def address(self, patience: Patience) -> dict[str, Any]:
@@ -58,7 +59,7 @@ class SentinelStore(RedisStore):
         problem: Exception | None = None
         for sentinel in self._sentinels:
             try:
-                wire = self.connect(redis.Connection, with_address(self._sentinel_options, sentinel), patience)
+                wire = self.connect(self._sentinel_class, with_address(self._sentinel_options, sentinel), patience)
                 try:
                     wire.send(self._question, patience)
                     return _answer(wire.read(patience))
@@ -71,8 +72,9 @@ class SentinelStore(RedisStore):
 
     async def _aask_sentinels(self, patience: Patience) -> Address:
         problem: Exception | None = None
+        kind = aconnection.SSLConnection if self._sentinel_class is redis.SSLConnection else aconnection.Connection
         for sentinel in self._sentinels:
-            wire = AsyncWire(self.aconnect(aconnection.Connection, with_address(self._sentinel_options, sentinel)))
+            wire = AsyncWire(self.aconnect(kind, with_address(self._sentinel_options, sentinel)))
             try:
                 return _answer((await wire.exchange(self._question, 1, patience))[0])
             except (redis.RedisError, OSError) as error:
