@@ -251,13 +251,16 @@ def full_of_clients(it: Torture) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Fault:
-    """``named``: what the log says of it. ``may_write``: what was asked meanwhile may be done all the same."""
+    """``named``: what the log says of it. ``may_write``: what was asked meanwhile may be done all the same.
+    ``is_answered``: the server says that something is wrong, and what.
+    """
 
     inflict: Callable[[Torture], AbstractContextManager[None]]
     named: str
     options: tuple[str, ...] = ()
     forgets: bool = False
     may_write: bool = False
+    is_answered: bool = False
 
     @property
     def name(self) -> str:
@@ -271,13 +274,13 @@ FAULTS = [
     Fault(talking_nonsense, "Protocol", may_write=True),
     Fault(cut_off, "Connection", may_write=True),
     Fault(out_of_memory, "maxmemory"),
-    Fault(read_only, "ReadOnly"),
-    Fault(without_its_primary, "MASTER"),
-    Fault(loading, "oading"),
+    Fault(read_only, "ReadOnly", is_answered=True),
+    Fault(without_its_primary, "MASTER", is_answered=True),
+    Fault(loading, "oading", is_answered=True),
     Fault(cluster_down, "ClusterDown", ("--cluster-enabled", "yes")),
     Fault(asking_for_a_password, "Authentication"),
-    Fault(forbidding, "permission"),
-    Fault(unable_to_save, "MISCONF"),
-    Fault(busy_with_a_script, "BUSY"),
-    Fault(full_of_clients, "max number of clients"),
+    Fault(forbidding, "permission", is_answered=True),
+    Fault(unable_to_save, "MISCONF", is_answered=True),
+    Fault(busy_with_a_script, "BUSY", is_answered=True),
+    Fault(full_of_clients, "max number of clients", is_answered=True),
 ]
