@@ -207,6 +207,7 @@ def test_a_failure_whose_reply_is_lost_after_the_write_counts_exactly_once(
             assert it.proxy.lost == 1
             assert len(served.logged("login_failed")) == 2
             # The first that asks afterwards tells the store how the attempt ended.
-            until(lambda: traffic.honest("192.0.6", 1)[0] == [302] and bool(served.logged("recovered")), "it is told")
+            until(lambda: traffic.honest("192.0.6", 1)[0] == [302] and bool(served.logged("recovered")), "it is back")
+            assert traffic.honest("192.0.6", 1)[0] == [302]
             with looking_into(f"redis://127.0.0.1:{it.server.port}/0"):
                 assert count_of(ATTACKER) == 2
