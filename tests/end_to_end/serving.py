@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -18,7 +19,9 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 import redis
+from django.contrib.auth.hashers import make_password
 
+from sample_project.accounts import PASSWORD
 from sample_project.demo import servers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,6 +59,14 @@ def migrated_database(path: Path, office: int = 0) -> Path:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("DJANGO_SETTINGS_MODULE", "sample_project.settings")
         servers.create_database(path, office)
+    return path
+
+
+def quick_database(path: Path) -> Path:
+    """The same, with passwords that take no time to check."""
+    migrated_database(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE auth_user SET password = ?", [make_password(PASSWORD, hasher="md5")])
     return path
 
 

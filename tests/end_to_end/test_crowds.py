@@ -6,7 +6,6 @@ import http.client
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -19,7 +18,6 @@ from urllib.parse import urlencode
 
 import pytest
 import redis
-from django.contrib.auth.hashers import make_password
 
 from sample_project.accounts import PASSWORD
 from secguard.detection.detector import LEASE
@@ -31,9 +29,9 @@ from tests.end_to_end.serving import (
     ROOT,
     Served,
     gunicorn,
-    migrated_database,
     own_store,
     post,
+    quick_database,
     until,
     uvicorn,
 )
@@ -51,10 +49,7 @@ ATTACKER = "198.51.100.91"
 
 @pytest.fixture(scope="module")
 def accounts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = migrated_database(tmp_path_factory.mktemp("accounts") / "db.sqlite3")
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE auth_user SET password = ?", [make_password(PASSWORD, hasher="md5")])
-    return path
+    return quick_database(tmp_path_factory.mktemp("accounts") / "db.sqlite3")
 
 
 @pytest.fixture

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.hashers import make_password
 
-from sample_project.accounts import PASSWORD
-from tests.end_to_end.serving import migrated_database
+from tests.end_to_end.serving import quick_database
 from tests.faults import report
 
 
@@ -25,7 +21,4 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file with the accounts of the sample site, whose passwords take no time to check."""
-    path = migrated_database(tmp_path_factory.mktemp("database") / "db.sqlite3")
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE auth_user SET password = ?", [make_password(PASSWORD, hasher="md5")])
-    return path
+    return quick_database(tmp_path_factory.mktemp("database") / "db.sqlite3")

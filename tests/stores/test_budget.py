@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 import redis
@@ -96,3 +98,31 @@ def test_a_slow_cache_is_asked_no_further() -> None:
     request_budget().spend(0.5, 0.5)
     with pytest.raises(StoreError, match="500 ms"):
         store.execute(OPS, NOW)
+
+
+@pytest.mark.parametrize(
+    ("load", "pressure", "threads"),
+    [
+        ("0.50 0.40 0.30 2/300 999", "some avg10=0.00 avg60=0.00", 2),
+        ("12.00 9.00 5.00 2/300 999", "some avg10=80.00 avg60=50.00", 12),  # busy, though few want to run just now
+        ("12.00 9.00 5.00 2/300 999", "some avg10=5.00 avg60=50.00", 2),  # it was busy, and is no more
+        ("12.00 9.00 5.00 2/300 999", None, 12),  # nobody says that it is no more
+        ("1.00 1.00 1.00 40/300 999", "some avg10=0.00 avg60=0.00", 40),
+        ("", "some avg10=0.00 avg60=0.00", 0),
+        (None, None, 0),
+    ],
+)
+def test_how_busy_a_machine_is_is_what_it_says_of_now(
+    load: str | None, pressure: str | None, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"/proc/loadavg": load, "/proc/pressure/cpu": pressure}
+
+    def opened(path: str) -> io.StringIO:
+        text = files[path]
+        if text is None:
+            raise FileNotFoundError(path)
+        return io.StringIO(text)
+
+    monkeypatch.setattr(wire, "open", opened, raising=False)
+    monkeypatch.setattr(wire.os, "cpu_count", lambda: 2)
+    assert wire.scheduling_delay() == pytest.approx(threads / 2 * wire._TURN_SECONDS)

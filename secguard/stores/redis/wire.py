@@ -34,16 +34,26 @@ _TURN_SECONDS, _LONGEST_WAIT = 0.03, 20
 def scheduling_delay() -> float:
     """Seconds for which a thread may have to wait for a processor, if all are served in turn. Only Linux tells.
 
-    As many as want to run now, or wanted to in the last minute: whoever asks runs himself, so that others happen to
-    sleep.
+    As many as want to run now, or wanted to in the last minute if they still do: whoever asks runs himself, so that
+    others happen to sleep.
     """
     try:
         with open("/proc/loadavg") as file:
             figures = file.read().split()
-        runnable = max(int(figures[3].partition("/")[0]), float(figures[0]))
+        runnable = max(int(figures[3].partition("/")[0]), float(figures[0]) * _contention())
     except (OSError, ValueError, IndexError):
         return 0.0
     return runnable / (os.cpu_count() or 1) * _TURN_SECONDS
+
+
+def _contention() -> float:
+    """Was somebody kept waiting for a processor in the last ten seconds? From 0 to 1, which is half of the time."""
+    try:
+        with open("/proc/pressure/cpu") as file:
+            percent = float(file.read().split()[1].partition("=")[2])
+    except (OSError, ValueError, IndexError):
+        return 1.0  # kernels before 4.20 do not tell, and some hide it
+    return min(1.0, percent / 50)
 
 
 class Patience:
