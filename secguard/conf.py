@@ -44,7 +44,7 @@ Ladder: TypeAlias = "tuple[float, ...] | Callable[..., float]"
 
 class TrustedProxies(NamedTuple):
     """Whose forwarding header is believed. ``hops``: proxies that append, where their addresses vary. ``are_none``:
-    the project says that there is no proxy; else, without any, it may have been forgotten."""
+    the project says that there is no proxy; else, where none is named, it may have been forgotten."""
 
     networks: tuple[str, ...] = ()
     hops: int | None = None
@@ -317,11 +317,10 @@ def _network(entry: Any) -> str:
 
 
 def _proxies(value: Any) -> TrustedProxies:
-    if value is None:
-        return TrustedProxies()
+    if value == "none":
+        return TrustedProxies(are_none=True)
     if not isinstance(value, Mapping):
-        networks = _networks(value, also=("unix",))
-        return TrustedProxies(networks, are_none=not networks)
+        return TrustedProxies(_networks(value, also=("unix",)))
     if set(value) != {"hops", "peers"}:
         raise _bad(value, "Give {'hops': 2, 'peers': ['10.0.0.0/8']}: how many proxies append, and who may claim it.")
     try:
@@ -454,7 +453,7 @@ KEYS: dict[str, Key] = {
     "MODE": Key("enforce", _choice(*MODES), "enforce, monitor (log what would be refused) or off"),
     "CACHE_ALIAS": Key("default", _text, "the cache of settings.CACHES whose server keeps the counters"),
     "REDIS_URL": Key(None, _redis_url, "a Redis or Valkey server for the counters, instead of CACHE_ALIAS"),
-    "TRUSTED_PROXIES": Key(None, _proxies, "networks of the proxies whose forwarding header is believed"),
+    "TRUSTED_PROXIES": Key([], _proxies, "networks of the proxies whose forwarding header is believed"),
     "CLIENT_IP_HEADER": Key("X-Forwarded-For", _header, "the header in which trusted proxies name the client"),
     "RULES": Key({}, _rules, "changes to the detection rules, by name"),
     "ALLOWLIST": Key([], _networks, "addresses and networks that are never blocked or refused"),

@@ -18,7 +18,7 @@ PEER = "REMOTE_ADDR"
 
 _UNKNOWN = {
     "no_remote_address": "REMOTE_ADDR is no address, and no unix socket is trusted",
-    "untrusted_forwarding_private_peer": "a private peer forwards, and TRUSTED_PROXIES is not set",
+    "untrusted_forwarding_private_peer": "a private peer forwards, and TRUSTED_PROXIES is empty",
     "malformed_header": "the header cannot be read as far as it has to be",
     "no_client_in_header": "the trusted socket sent no header",
 }

@@ -149,7 +149,7 @@ def report_address_unknown(context: RequestContext) -> None:
 
 
 _UNKNOWN_HINTS = {
-    "untrusted_forwarding_private_peer": "Name the proxy in SECGUARD['TRUSTED_PROXIES']; [] says there is none.",
+    "untrusted_forwarding_private_peer": "Name the proxy in SECGUARD['TRUSTED_PROXIES']. If there is none: 'none'.",
     "no_remote_address": "Behind a unix socket put 'unix' into SECGUARD['TRUSTED_PROXIES'].",
     "malformed_header": "Look at what the proxy sends in SECGUARD['CLIENT_IP_HEADER'].",
     "no_client_in_header": "Let the proxy send SECGUARD['CLIENT_IP_HEADER'].",

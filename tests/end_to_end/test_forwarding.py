@@ -150,7 +150,7 @@ def test_a_forgotten_setting_is_told_once(visit: Visit, events: CapturedEvents) 
 
 
 def test_where_there_is_no_proxy_no_header_hides_a_private_peer(visit: Visit, configure: Configure) -> None:
-    configure(TRUSTED_PROXIES=[])
+    configure(TRUSTED_PROXIES="none")
     spoofed = [visit("10.1.2.3", **{"X-Forwarded-For": f"203.0.113.{number}"}) for number in range(6)]
     assert [visitor.guess(1)[0] for visitor in spoofed] == [200] * 5 + [403]
 
