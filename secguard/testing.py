@@ -37,7 +37,7 @@ def capture_events() -> Iterator[CapturedEvents]:
     def receive(event: Event, **kwargs: Any) -> None:
         captured.append(event)
 
-    get_refusals().all_unreported()
+    get_refusals().begin_anew()
     event_logged.connect(receive, weak=False)
     try:
         yield captured

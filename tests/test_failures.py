@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import pytest
@@ -45,13 +46,39 @@ def test_a_minute_later_it_is_told_again_and_how_often_it_came_meanwhile(clock: 
 
 def test_another_failure_is_told_at_once(clock: ManualClock, told: Told) -> None:
     fail()
-    fail("the %s broke", "drum")
+    fail("the drum of the %s broke")
     fail(error=KeyError("another"))
-    assert told() == ["the pipe broke", "the drum broke", "the pipe broke"]
+    assert told() == ["the pipe broke", "the drum of the pipe broke", "the pipe broke"]
 
 
-def test_ever_different_failures_fill_no_memory(clock: ManualClock, told: Told) -> None:
-    for number in range(3 * failures._MAX_FAILURES):
+def test_what_it_was_about_makes_it_no_other(clock: ManualClock, told: Told) -> None:
+    for number in range(1_000):
         fail("the %s broke", number)
-        assert len(failures._told._next) <= failures._MAX_FAILURES
-    assert len(told()) == 3 * failures._MAX_FAILURES
+    assert told() == ["the 0 broke"]
+    assert len(failures._told._next) == 1
+
+
+class Silent:
+    def __repr__(self) -> str:
+        raise RuntimeError("no name")
+
+
+@pytest.mark.parametrize(
+    ("message", "arguments"), [("%r broke", (Silent(),)), ("%s and %s broke", ("one",)), ("%d", "x")]
+)
+def test_a_failure_that_cannot_be_told_harms_nobody(
+    message: str, arguments: tuple[object, ...], clock: ManualClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raising = logging.StreamHandler()
+    raising.setFormatter(logging.Formatter())
+    raising.handleError = _raise  # type: ignore[method-assign]
+    failures.internal_logger.addHandler(raising)
+    try:
+        report_failure(message, *arguments, error=ValueError("why"))
+    finally:
+        failures.internal_logger.removeHandler(raising)
+    assert message in capsys.readouterr().err
+
+
+def _raise(record: logging.LogRecord) -> None:
+    raise

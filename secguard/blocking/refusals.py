@@ -81,7 +81,7 @@ class RefusalLog:
             episode.total += 1
             if now >= episode.next_line:
                 episode.next_line, episode.lines_left = now + self._interval, lines
-            if episode.lines_left and episode.unreported == 1 and not self._may_write(now):
+            if episode.lines_left and not self._may_write(now):
                 episode.lines_left = 0
             if not episode.lines_left:
                 return episode, 0
@@ -103,22 +103,38 @@ class RefusalLog:
             # An attacker from many addresses must not fill the memory, nor the log with a line for each of them.
             _, oldest = self._episodes.popitem(last=False)
             if oldest.unreported:
-                self._crowds.setdefault(_crowd_of(oldest), Crowd()).add(oldest)
+                self._lose_name(oldest)
         return episode
 
+    def _lose_name(self, episode: Episode) -> None:
+        self._crowds.setdefault(_crowd_of(episode), Crowd()).add(episode)
+
     def overdue(self) -> list[tuple[Episode, int]]:
-        """Episodes that ended with refusals not yet reported, because nothing came any more or too many did."""
+        """Episodes that ended with refusals not yet reported, because nothing came any more or too many did.
+
+        At most as many as may have a line in a second; the rest are a crowd.
+        """
         now = self._clock()
         with self._lock:
             over = [key for key, each in self._episodes.items() if now >= each.next_line + self._interval]
-            episodes = [self._episodes.pop(key) for key in over]
-        return [(episode, episode.unreported) for episode in episodes if episode.unreported]
+            ended = [self._episodes.pop(key) for key in over]
+            untold = [episode for episode in ended if episode.unreported]
+            for episode in untold[MAX_LINES_PER_SECOND:]:
+                self._lose_name(episode)
+        return [(episode, episode.unreported) for episode in untold[:MAX_LINES_PER_SECOND]]
 
     def crowds(self) -> dict[str, Crowd]:
         """Those who lost their names since this was last asked, by kind."""
         with self._lock:
             crowds, self._crowds = self._crowds, {}
         return crowds
+
+    def begin_anew(self) -> None:
+        """As if nothing had been refused."""
+        with self._lock:
+            self._episodes.clear()
+            self._crowds.clear()
+            self._begun = 0
 
     def all_unreported(self) -> list[tuple[Episode, int]]:
         """What is left when the process ends."""

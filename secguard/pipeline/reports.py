@@ -69,7 +69,8 @@ def is_worth_a_line(event: Event, subject: str) -> bool:
     episode, due = get_refusals().note(f"repeated:{event.type}", subject, lines)
     if due > 1:
         event.message += f" ({due} times)"
-        event.context |= {"subject": subject, "count": due, "reference": episode.reference}
+        # What a project put in under these names stays.
+        event.context = {"subject": subject, "count": due, "reference": episode.reference, **event.context}
     return due > 0
 
 

@@ -102,7 +102,9 @@ def _connection_options(config: dict[str, Any]) -> dict[str, Any]:
     found = {name: value for name, value in given.items() if name in _CONNECTION_OPTIONS or name.startswith("ssl_")}
     if options.get("SENTINELS") and options.get("SENTINEL_KWARGS"):
         asked = dict(options["SENTINEL_KWARGS"])
-        found["sentinel_options"] = {name: asked[name] for name in asked if name in ("username", "password")}
+        found["sentinel_options"] = {
+            name: asked[name] for name in asked if name in ("username", "password", "ssl") or name.startswith("ssl_")
+        }
     return found
 
 

@@ -199,7 +199,8 @@ class MemoryStore:
 
     ``clock``: seconds, monotonic by default, since nothing else shares the counters. ``max_subjects``: beyond it
     subjects are forgotten, which bounds the memory (about 1 kB each): of the kind that there are most of (addresses,
-    accounts, rates, …) the one least recently touched. So a flood of one kind pushes out none of the others.
+    accounts, rates, …) the one least recently touched. So a flood of one kind pushes out others only until it is the
+    largest itself.
     """
 
     shared = False

@@ -77,15 +77,16 @@ class Outage:
 class _GuardedPending:
     """Replies under way from the primary store; if they do not come, the operations are done locally."""
 
-    __slots__ = ("_inner", "_now", "_ops", "_store")
+    __slots__ = ("_inner", "_now", "_ops", "_proven", "_store")
 
-    def __init__(self, store: ResilientStore, inner: Pending, ops: Sequence[Op], now: int | None) -> None:
+    def __init__(self, store: ResilientStore, inner: Pending, ops: Sequence[Op], now: int | None, proven: bool) -> None:
         self._store, self._inner, self._ops, self._now = store, inner, ops, now
+        self._proven = proven
 
     def collect(self) -> list[Reply]:
         try:
             with self._store.breaker:
-                return self._store.worked(self._inner.collect())[-len(self._ops) :]
+                return self._store.worked(self._inner.collect(), self._proven)[-len(self._ops) :]
         except Exception as error:
             return self._store.fell_back(error, self._ops, self._now)
 
@@ -134,31 +135,40 @@ class ResilientStore:
             return []
         if not self.breaker.may_try():
             return self._locally(ops, now)
-        wanted = self._with_owed(ops) if self._owed else list(ops)
+        owed, proof = self._take_owed() if self._owed else [], self._proof()
         try:
             with self.breaker:
-                return self.worked(self.primary.execute([*self._proof(), *wanted], now))[-len(ops) :]
-        except Exception as error:
-            return self.fell_back(error, wanted, now)[-len(ops) :]
+                replies = self.primary.execute([*proof, *owed, *ops], now)
+                return self.worked(replies, proven=bool(proof))[-len(ops) :]
+        except BaseException as error:
+            self._owed.extendleft(reversed(owed))  # told again, by their ids
+            if not isinstance(error, Exception):
+                raise
+            return self.fell_back(error, ops, now)
 
     async def aexecute(self, ops: Sequence[Op], now: int | None = None) -> list[Reply]:
         if not ops:
             return []
         if not self.breaker.may_try():
             return self._locally(ops, now)
-        wanted = self._with_owed(ops) if self._owed else list(ops)
+        owed, proof = self._take_owed() if self._owed else [], self._proof()
         try:
             with self.breaker:
-                return self.worked(await self.primary.aexecute([*self._proof(), *wanted], now))[-len(ops) :]
-        except Exception as error:
-            return self.fell_back(error, wanted, now)[-len(ops) :]
+                replies = await self.primary.aexecute([*proof, *owed, *ops], now)
+                return self.worked(replies, proven=bool(proof))[-len(ops) :]
+        except BaseException as error:
+            self._owed.extendleft(reversed(owed))  # told again, by their ids
+            if not isinstance(error, Exception):
+                raise
+            return self.fell_back(error, ops, now)
 
     def send(self, ops: Sequence[Op], now: int | None = None) -> Pending:
         if not ops or not self.breaker.may_try():
             return Collected(self._locally(ops, now))
         try:
             with self.breaker:
-                return _GuardedPending(self, self.primary.send([*self._proof(), *ops], now), ops, now)
+                proof = self._proof()
+                return _GuardedPending(self, self.primary.send([*proof, *ops], now), ops, now, bool(proof))
         except Exception as error:
             return Collected(self.fell_back(error, ops, now))
 
@@ -191,12 +201,13 @@ class ResilientStore:
         try:
             with self.breaker:
                 self.primary.set_token(name, value)
-                self.worked(self._prove())
+                proven = self._prove()
+                self.worked(proven, bool(proven))
         except Exception as error:
             self._note(error)
 
     def _know(self, name: str, token: str | None, proven: list[Reply]) -> str | None:
-        self.worked(proven)
+        self.worked(proven, bool(proven))
         self._tokens[name] = token
         return token
 
@@ -209,9 +220,12 @@ class ResilientStore:
 
     # -- outcomes -------------------------------------------------------------------------------------
 
-    def worked(self, replies: list[Reply]) -> list[Reply]:
-        """The store answered. If it had been away, say so."""
-        if self._outage is not None:
+    def worked(self, replies: list[Reply], proven: bool = False) -> list[Reply]:
+        """The store answered. If it had been away, and this answer proves that it is back, say so.
+
+        An answer may be older than the outage, or to a question that a server answers that takes no writes.
+        """
+        if self._outage is not None and (proven or not self.degraded):
             self._recover()
         return replies
 
@@ -220,7 +234,7 @@ class ResilientStore:
         now = self.breaker.clock()
         with self._lock:
             outage = self._outage
-            if outage is None:
+            if outage is None or self.degraded:  # another's failure has come in between
                 return
             if seconds is not None:
                 outage.seconds, outage.back_at = outage.seconds + seconds, now
@@ -237,7 +251,7 @@ class ResilientStore:
             self._in_doubt.update((op.ids, None) for op in ops if op.code == RESERVE)
             while len(self._in_doubt) > _MAX_OWED:
                 self._in_doubt.popitem(last=False)
-        return self._locally(ops, now)
+        return self._locally(ops, now, failed=True)
 
     def _note(self, error: Exception) -> None:
         opened = self.breaker.failed()
@@ -252,20 +266,21 @@ class ResilientStore:
             )
         self.on_degraded(error)
 
-    def _with_owed(self, ops: Sequence[Op]) -> list[Op]:
-        """These operations, after those that the store still has to hear of."""
+    def _take_owed(self) -> list[Op]:
+        """What the store still has to hear of."""
         owed: list[Op] = []
         with suppress(IndexError):
             while len(owed) < _MAX_OWED_AT_ONCE:
                 owed.append(self._owed.popleft())
-        return [*owed, *ops]
+        return owed
 
-    def _locally(self, ops: Sequence[Op], now: int | None) -> list[Reply]:
+    def _locally(self, ops: Sequence[Op], now: int | None, failed: bool = False) -> list[Reply]:
         # A slot that is not given back would be held for its lease, and then limit like a failure.
         self._owed.extend(op for op in ops if op.code == FORGET and op.ids)
         if self._in_doubt:
             # How these ended the store has to hear, or they would be in flight there until their lease ends.
-            self._owed.extend(op for op in ops if op.code in (FAIL, ABANDON) and op.ids in self._in_doubt)
+            self._owed.extend(op for op in ops if op.code == ABANDON and op.ids in self._in_doubt)
+            self._owed.extend(op for op in ops if not failed and op.code == FAIL and op.ids in self._in_doubt)
         mode = self._fail_mode()
         if mode == "local":
             replies = self._local.execute(ops, now)

@@ -158,7 +158,20 @@ class TestSeveralLinesASubject:
         told = [log.note("repeated", f"10.0.{n >> 8}.{n & 255}", 20)[1] for n in range(1_000) for _ in range(3)]
         assert sum(told) == MAX_LINES_PER_SECOND
         clock.advance(2 * INTERVAL)
-        assert sum(rest(log.overdue()).values()) == 3_000 - MAX_LINES_PER_SECOND
+        named = rest(log.overdue())
+        assert len(named) == MAX_LINES_PER_SECOND
+        crowd = log.crowds()["repeated"]
+        assert (crowd.subjects, crowd.refusals) == (967 - 100, 3_000 - MAX_LINES_PER_SECOND - sum(named.values()))
+
+    def test_lines_that_stand_for_many_are_bounded_too(self, log: RefusalLog, clock: ManualClock) -> None:
+        subjects = [f"10.0.{n >> 8}.{n & 255}" for n in range(1_000)]
+        told = sum(log.note("blocked", subject)[1] for subject in subjects for _ in range(2))
+        clock.advance(INTERVAL)
+        lines = [due for due in (log.note("blocked", subject)[1] for subject in subjects) if due]
+        assert len(lines) == MAX_LINES_PER_SECOND
+        clock.advance(2 * INTERVAL)
+        left = sum(rest(log.overdue()).values()) + log.crowds()["blocked"].refusals
+        assert told + sum(lines) + left == 3_000
 
 
 def test_threads_lose_no_refusal(log: RefusalLog) -> None:

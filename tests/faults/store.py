@@ -268,11 +268,11 @@ class Fault:
 
 
 FAULTS = [
-    Fault(killed, "Connect", forgets=True),
+    Fault(killed, "onnection refused", forgets=True),
     Fault(hung, "Timeout", may_write=True),
     Fault(slow, "Timeout", may_write=True),
     Fault(talking_nonsense, "Protocol", may_write=True),
-    Fault(cut_off, "Connection", may_write=True),
+    Fault(cut_off, "Connection closed by server", may_write=True),
     Fault(out_of_memory, "maxmemory"),
     Fault(read_only, "ReadOnly", is_answered=True),
     Fault(without_its_primary, "MASTER", is_answered=True),

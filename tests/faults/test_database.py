@@ -154,6 +154,7 @@ class TestAFaultOfTheDatabase:
 
     def test_is_told_to_be_over_and_loses_no_row(self, episode: Episode) -> None:
         if not episode.fault.ends:
+            assert not episode.of("recovered")
             return
         (recovered,) = episode.of("recovered")
         assert (recovered["component"], recovered["lost_rows"]) == ("database", 0)

@@ -227,6 +227,73 @@ def test_an_attempt_whose_reply_was_lost_counts_once_in_the_end(lost_at: bytes, 
     assert guard.count() == 2
 
 
+def test_what_is_owed_is_owed_once_however_often_the_store_is_tried() -> None:
+    guard, told = Guard(), []
+    guard.store.on_recovered = told.append
+    guard.primary.error = redis.ConnectionError("closed")
+    guard.do(RESERVE)
+    guard.do(FAIL)
+    for _ in range(60):
+        guard.clock.advance(PROBE_INTERVAL)
+        guard.do(READ)
+    assert len(guard.store._owed) == 1
+    guard.primary.error = None
+    guard.clock.advance(PROBE_INTERVAL)
+    assert guard.count() == 1
+    assert (len(guard.store._owed), [outage.failures for outage in told]) == (0, [1])
+
+
+async def test_a_probe_that_is_cancelled_loses_nothing_that_is_owed() -> None:
+    guard = Guard()
+    guard.primary.error = redis.ConnectionError("closed")
+    guard.do(RESERVE)
+    guard.do(FAIL)
+    guard.primary.error = asyncio.CancelledError()  # type: ignore[assignment]
+    guard.clock.advance(PROBE_INTERVAL)
+    with pytest.raises(asyncio.CancelledError):
+        await guard.store.aexecute(ops(READ), NOW)
+    assert len(guard.store._owed) == 1
+
+
+def test_an_answer_that_is_older_than_the_outage_does_not_end_it() -> None:
+    guard = Guard()
+    pending = guard.store.send(ops(FAIL), NOW)
+    guard.primary.error = redis.ConnectionError("closed")
+    guard.do(READ)
+    guard.primary.error = None
+    pending.collect()
+    assert guard.store.degraded
+    assert guard.recovered == []
+    guard.clock.advance(PROBE_INTERVAL)
+    guard.do(READ)
+    assert not guard.store.degraded
+
+
+def test_a_failure_between_two_steps_of_a_recovery_leaves_no_outage_without_an_end() -> None:
+    guard = Guard()
+    guard.primary.error = redis.ConnectionError("closed")
+    guard.do(READ)
+    succeeded = guard.store.breaker.succeeded
+
+    def overtaken() -> float | None:
+        seconds = succeeded()
+        guard.store.breaker.succeeded = succeeded  # type: ignore[method-assign]
+        guard.store._note(redis.TimeoutError("late"))
+        return seconds
+
+    guard.store.breaker.succeeded = overtaken  # type: ignore[method-assign]
+    guard.primary.error = None
+    guard.clock.advance(PROBE_INTERVAL)
+    guard.do(READ)
+    for _ in range(5):
+        guard.clock.advance(PROBE_INTERVAL)
+        guard.do(READ)
+    assert not guard.store.degraded
+    guard.clock.advance(60)
+    guard.do(READ)
+    assert len(guard.recovered) == 1
+
+
 def test_an_attempt_in_doubt_that_was_right_leaves_nothing() -> None:
     guard = Guard()
     guard.primary.error = redis.ConnectionError("closed")

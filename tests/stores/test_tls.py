@@ -103,6 +103,17 @@ def test_sentinels_are_asked_over_tls(authority: trustme.CA, trusted: str, tmp_p
         store.close()
         with pytest.raises(redis.ConnectionError, match="No Sentinel"):
             fail_once(SentinelStore(where, timeout=PATIENT), 2)  # who has signed that?
+        # As django-redis' SENTINEL_KWARGS say it, time-outs of their own included.
+        plain, kwargs = where.partition("?")[0], {"ssl": True, "ssl_ca_certs": trusted, "socket_timeout": 0.1}
+        store = SentinelStore(plain, timeout=PATIENT, sentinel_options=kwargs)
+        assert fail_once(store, 3) == 2
+        store.close()
+
+
+@pytest.mark.parametrize("value", ["on", "", "maybe"])
+def test_whether_sentinels_are_asked_over_tls_is_no_guess(value: str) -> None:
+    with pytest.raises(ValueError, match="sentinel_tls"):
+        SentinelStore(f"redis+sentinel://h/counters?sentinel_tls={value}&sentinel_password=secret")
 
 
 def test_a_cluster_speaks_tls_on_every_node(

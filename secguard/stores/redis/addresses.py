@@ -53,15 +53,23 @@ def parse_several(url: str, default_port: int) -> Several:
     scheme = parts.scheme.partition("+")[0]
     userinfo, at, hosts = parts.netloc.rpartition("@")
     addresses = [_address(host, default_port) for host in hosts.split(",")]
-    query = dict(parse_qsl(parts.query))
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
     asked = {name.removeprefix(_SENTINEL): query.pop(name) for name in list(query) if name.startswith(_SENTINEL)}
-    tls = asked.pop("tls", "").casefold() in ("1", "true", "yes")
+    tls = _yes_or_no(asked.pop("tls", "no"))
     return Several(
         addresses,
         parts.path.strip("/"),
         _options(scheme, f"{userinfo}{at}localhost", query),
         _options("rediss" if tls else "redis", "localhost", asked),
     )
+
+
+def _yes_or_no(text: str) -> bool:
+    if text.casefold() not in ("1", "true", "yes", "0", "false", "no"):
+        raise ValueError(
+            f"sentinel_tls is {text!r:.20}: give true or false"
+        )  # or a password would go out in plain text
+    return text.casefold() in ("1", "true", "yes")
 
 
 def _options(scheme: str, host: str, query: Mapping[str, str]) -> dict[str, Any]:

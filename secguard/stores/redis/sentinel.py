@@ -10,7 +10,7 @@ from redis.asyncio import connection as aconnection
 
 from secguard.stores.redis import script
 from secguard.stores.redis.addresses import Address, Candidates, parse_several, with_address
-from secguard.stores.redis.server import NO_INTRODUCTION, RedisStore
+from secguard.stores.redis.server import NO_INTRODUCTION, NOT_OURS, RedisStore
 from secguard.stores.redis.wire import AsyncWire, Patience
 
 
@@ -36,8 +36,12 @@ class SentinelStore(RedisStore):
         super().__init__("redis://", timeout=timeout, **{**options, **several.options, "db": int(database or 0)})
         self._service = service
         self._sentinels = Candidates(several.hosts)
-        asked = {**NO_INTRODUCTION, "protocol": 2, **several.asked, **(sentinel_options or {})}
-        self._sentinel_class: Callable[..., Any] = asked.pop("connection_class", redis.Connection)
+        asked = {**several.asked, **(sentinel_options or {}), **NO_INTRODUCTION, "protocol": 2}
+        for not_ours in NOT_OURS:
+            asked.pop(not_ours, None)
+        over_tls = asked.pop("ssl", False)  # as redis-py's own Sentinel takes it
+        plain_or_tls = asked.pop("connection_class", redis.SSLConnection if over_tls else redis.Connection)
+        self._sentinel_class: Callable[..., Any] = plain_or_tls
         self._sentinel_options = asked
         self._primary: Address | None = None
 

@@ -25,6 +25,8 @@ from secguard.stores.redis.wire import AsyncWire, Patience, Wire
 #: A connection that lay idle longer is looked at before use: the server may have closed it.
 _IDLE_SECONDS = 1.0
 _MAX_IDLE = 64
+#: What redis-py takes from a URL for a pool of its own, or as its time-outs.
+NOT_OURS = ("max_connections", "timeout", "socket_timeout", "socket_connect_timeout")
 
 
 class _Pending:
@@ -61,8 +63,8 @@ class RedisStore:
         self._async_connection_class: Callable[..., Any] = given.pop(
             "async_connection_class", _ASYNC_CLASSES.get(kind, aconnection.Connection)
         )
-        for not_ours in ("max_connections", "timeout", "socket_timeout", "socket_connect_timeout"):
-            given.pop(not_ours, None)  # redis-py takes them from a URL: for a pool of its own, or as its time-outs
+        for not_ours in NOT_OURS:
+            given.pop(not_ours, None)
         given.update(NO_INTRODUCTION)
         given.update(
             retry_on_timeout=False,
