@@ -268,7 +268,7 @@ class Fault:
 
 
 FAULTS = [
-    Fault(killed, "onnection refused", forgets=True),
+    Fault(killed, "Connection closed by server", forgets=True),  # as the proxy in front does it
     Fault(hung, "Timeout", may_write=True),
     Fault(slow, "Timeout", may_write=True),
     Fault(talking_nonsense, "Protocol", may_write=True),
