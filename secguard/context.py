@@ -125,6 +125,16 @@ class RequestContext:
                 return attempt
         return None
 
+    def abandoned_attempt(self, account: str | None) -> Attempt | None:
+        """One of this account that the request's end has settled as unknown, although its password is still being
+        checked: the client left, and the thread that looks at it goes on."""
+        if not self.finished:
+            return None
+        for attempt in reversed(self.attempts):
+            if attempt.state == "unknown" and attempt.observation.account == account:
+                return attempt
+        return None
+
 
 def _shown_path(request: HttpRequest) -> str:
     """A link that was mailed holds what opens an account: whoever reads the log must not be able to use it."""

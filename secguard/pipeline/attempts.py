@@ -159,7 +159,7 @@ class Pipeline:
 
     def failed(self, context: RequestContext, who: Observation, alias: str | None = None) -> Findings:
         """Count a failed guess: the one that was reserved, or else one that comes from the signal alone."""
-        attempt = context.open_attempt(who.account) or context.open_attempt()
+        attempt = _attempt_of(context, who)
         if attempt is None:
             attempt = self.detector.attempt(who)
             attempt.state = "failed"
@@ -179,7 +179,7 @@ class Pipeline:
         ``names``: the user's identifiers, the canonical one first: any of them may have been typed, where no
         reservation tells.
         """
-        attempt = context.open_attempt(who.account) or context.open_attempt()
+        attempt = _attempt_of(context, who)
         if attempt is None:
             done = [each for each in context.attempts if each.state == "passed"]
             return (
@@ -320,6 +320,11 @@ class Pipeline:
                         request_budget().renew()
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]
+
+
+def _attempt_of(context: RequestContext, who: Observation) -> Attempt | None:
+    """The attempt that an outcome is of. It is settled by its id, so that none counts twice."""
+    return context.open_attempt(who.account) or context.open_attempt() or context.abandoned_attempt(who.account)
 
 
 def _may_wait(context: RequestContext) -> bool:

@@ -106,7 +106,7 @@ def test_a_row_whose_network_cannot_be_read_is_reported_and_keeps_no_other_out(
     replica.add_allowed(entry("*", "broken as well"))
     assert [is_blocked(replica, f"203.0.113.{n}") for n in (7, 8, 9)] == [True] * 3
     told = [record.getMessage() for record in caplog.records]
-    assert [name in line for name, line in zip(("broken", "broken too", "broken as well"), told, strict=True)]
+    assert ["the row broken is left out" in line for line in told] == [True]  # the others within a minute
     assert not replica.remove("nonsense", "broken")
     assert not replica.remove_allowed("nonsense")
 

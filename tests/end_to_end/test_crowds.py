@@ -36,7 +36,7 @@ from tests.end_to_end.serving import (
     uvicorn,
 )
 from tests.faults.store import tortured
-from tests.faults.test_time import with_the_clock
+from tests.faults.test_time import needs_a_server_that_can_be_fooled, with_the_clock
 from tests.soak import SIZE
 
 pytestmark = pytest.mark.slow
@@ -109,7 +109,9 @@ def test_a_crowd_in_monitor_mode_loses_and_doubles_no_failure(served: Served, st
 
 
 # On an event loop passwords are checked one after the other, in its one thread for what is sync.
-@pytest.mark.parametrize(("server", "views", "left"), [(gunicorn, "sync", 3), (uvicorn, "async", 1)])
+@pytest.mark.parametrize(
+    ("server", "views", "left"), [(gunicorn, "sync", 3), (uvicorn, "async", 1), (uvicorn, "sync", 1)]
+)
 def test_a_client_that_leaves_in_the_middle_has_guessed_all_the_same(
     server: Any, views: str, left: int, served: Served
 ) -> None:
@@ -131,6 +133,7 @@ def test_a_client_that_leaves_in_the_middle_has_guessed_all_the_same(
 def test_what_a_killed_worker_had_reserved_ends_with_its_lease_and_limits_like_a_failure(
     tmp_path: Path, accounts: Path
 ) -> None:
+    needs_a_server_that_can_be_fooled()
     clock = tmp_path / "clock"
     clock.write_text("+0")
     fake = with_the_clock(FAKETIME_TIMESTAMP_FILE=str(clock), FAKETIME_NO_CACHE="1")
