@@ -28,6 +28,8 @@ class StoreServer:
     def __init__(self, folder: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
         self._folder, self._options, self._port = folder, options, _free_port()
         self._environment = {**os.environ, **(environment or {})}
+        if "--cluster-enabled" in options:
+            self._options = (*options, "--cluster-port", str(_free_port()))  # theirs may be beyond the last there is
         folder.mkdir()
         self.start()
         self.client = redis.Redis(port=self._port, socket_timeout=30)
@@ -37,7 +39,11 @@ class StoreServer:
         command += ["--save", "", "--enable-debug-command", "yes", *self._options]
         with (self._folder.parent / f"{self._folder.name}.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environment)
-        until(lambda: answers(self._port), "the store's server answers")
+        try:
+            until(lambda: answers(self._port), "the store's server answers")
+        except BaseException:
+            self.kill()
+            raise
 
     def kill(self) -> None:
         self.process.kill()
