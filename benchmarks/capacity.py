@@ -9,22 +9,18 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import redis
 
+from benchmarks.processes import Worker
 from sample_project.demo.servers import redis_protocol_server
 
 ATTEMPTS = 3_000
 BURST, LIMIT = 100, 5
 
 
-class Asks(Protocol):
-    def ask(self, do: str, **arguments: Any) -> Any: ...
-
-
-def print_capacity(guarded: Asks, url: str) -> None:
+def print_capacity(guarded: Worker, url: str) -> None:
     """Calls, bytes and the server's processor time for each attempt, one after the other."""
     print(f"\n{'store, for each':<26}{'calls':>9}{'bytes in':>10}{'bytes out':>11}{'CPU µs':>8}{'script µs':>11}")
     with redis.Redis.from_url(url) as client:

@@ -142,8 +142,6 @@ class ResilientStore:
                 return self.worked(replies, proven=bool(proof))[-len(ops) :]
         except BaseException as error:
             self._owed.extendleft(reversed(owed))  # told again, by their ids
-            if not isinstance(error, Exception):
-                raise
             return self.fell_back(error, ops, now)
 
     async def aexecute(self, ops: Sequence[Op], now: int | None = None) -> list[Reply]:
@@ -158,8 +156,6 @@ class ResilientStore:
                 return self.worked(replies, proven=bool(proof))[-len(ops) :]
         except BaseException as error:
             self._owed.extendleft(reversed(owed))  # told again, by their ids
-            if not isinstance(error, Exception):
-                raise
             return self.fell_back(error, ops, now)
 
     def send(self, ops: Sequence[Op], now: int | None = None) -> Pending:
@@ -243,15 +239,16 @@ class ResilientStore:
             self._outage, self._ended_at = None, now
         self.on_recovered(outage)
 
-    def fell_back(self, error: Exception, ops: Sequence[Op], now: int | None) -> list[Reply]:
+    def fell_back(self, error: BaseException, ops: Sequence[Op], now: int | None) -> list[Reply]:
+        """The operations done here, since there was no answer. What ends the process or the task is raised again."""
+        if not isinstance(error, Exception):
+            raise error
         self._note(error)
-        # It may be written, and may not. By its id it is written once.
-        self._owed.extend(op for op in ops if op.code == FAIL)
         with self._lock:
             self._in_doubt.update((op.ids, None) for op in ops if op.code == RESERVE)
             while len(self._in_doubt) > _MAX_OWED:
                 self._in_doubt.popitem(last=False)
-        return self._locally(ops, now, failed=True)
+        return self._locally(ops, now, asked=True)
 
     def _note(self, error: Exception) -> None:
         opened = self.breaker.failed()
@@ -274,13 +271,18 @@ class ResilientStore:
                 owed.append(self._owed.popleft())
         return owed
 
-    def _locally(self, ops: Sequence[Op], now: int | None, failed: bool = False) -> list[Reply]:
-        # A slot that is not given back would be held for its lease, and then limit like a failure.
-        self._owed.extend(op for op in ops if op.code == FORGET and op.ids)
-        if self._in_doubt:
-            # How these ended the store has to hear, or they would be in flight there until their lease ends.
-            self._owed.extend(op for op in ops if op.code == ABANDON and op.ids in self._in_doubt)
-            self._owed.extend(op for op in ops if not failed and op.code == FAIL and op.ids in self._in_doubt)
+    def _must_tell(self, op: Op, asked: bool) -> bool:
+        """Must the store hear of this operation once it is back? ``asked``: it was sent, and no answer came."""
+        if op.code == FORGET:
+            # A slot that is not given back would be held for its lease, and then limit like a failure.
+            return bool(op.ids)
+        if op.code == FAIL and asked:
+            return True  # it may be written, and may not: by its id it is written once
+        # How these ended has to be heard, or they would be in flight there until their lease ends.
+        return op.code in (FAIL, ABANDON) and op.ids in self._in_doubt
+
+    def _locally(self, ops: Sequence[Op], now: int | None, *, asked: bool = False) -> list[Reply]:
+        self._owed.extend(op for op in ops if self._must_tell(op, asked))
         mode = self._fail_mode()
         if mode == "local":
             replies = self._local.execute(ops, now)

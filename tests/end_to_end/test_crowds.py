@@ -35,8 +35,8 @@ from tests.end_to_end.serving import (
     until,
     uvicorn,
 )
+from tests.faults.clocks import needs_a_server_that_can_be_fooled, with_the_clock
 from tests.faults.store import tortured
-from tests.faults.test_time import needs_a_server_that_can_be_fooled, with_the_clock
 from tests.soak import SIZE
 
 pytestmark = pytest.mark.slow

