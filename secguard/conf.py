@@ -97,6 +97,9 @@ class Settings:
     unknown_account_names: str
     disabled_events: frozenset[str]
     max_lines_per_minute: int
+    persist_events: str
+    retention_days: int
+    geoip_path: str | None
     drf_exception_handler: str | Callable[..., Any] | None
     mode_overridden: bool = False
     hmac_key_is_derived: bool = False
@@ -408,6 +411,14 @@ def _class_path(value: Any) -> str | type:
     raise _bad(value, "Give a subclass of secguard.logging.SecurityEventLogger, or the dotted path to one.")
 
 
+def _file(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, (str, os.PathLike)) or not os.path.isfile(value):
+        raise _bad(value, "Give the path of a file that can be read, or None.")
+    return os.fspath(value)
+
+
 def _hmac_key(value: Any) -> bytes | None:
     if value is None:
         return None
@@ -500,6 +511,11 @@ KEYS: dict[str, Key] = {
     ),
     "DISABLED_EVENTS": Key([], _events, "event types that are neither logged nor counted"),
     "MAX_LINES_PER_MINUTE": Key(20, _whole(1, 1_000_000), "lines of one client about refusals of one type, at most"),
+    "PERSIST_EVENTS": Key(
+        "decisions", _choice("decisions", "all", "none"), "which events become rows of the database, besides lines"
+    ),
+    "RETENTION_DAYS": Key(180, _whole(1, 36_500), "how many days 'manage.py secguard prune' keeps what has ended"),
+    "GEOIP_PATH": Key(None, _file, "a country database (MMDB) of your own, for where attacks come from"),
     "DRF_EXCEPTION_HANDLER": Key(
         None, _callable_path, "your own exception handler, which that of secguard calls, or None for REST framework's"
     ),

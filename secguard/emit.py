@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
 from django.dispatch import Signal
 
 from secguard import signals
+from secguard.conf import until_settings_change
 from secguard.events import Event, Origin
 from secguard.failures import report_failure
 from secguard.formatters.text import clean_context, one_line
+from secguard.tally import Tally
 
 if TYPE_CHECKING:
     _StreamHandler = logging.StreamHandler[TextIO]
@@ -24,20 +27,43 @@ security_logger = logging.getLogger("security.events")
 #: Events that no handler could take, since the process started.
 lost_events = 0
 
+#: Who else is told of every event that has a line, in the thread where it happens: the rooms above, wired by the app.
+#: They are quick, and what is slow they leave for later.
+sinks: list[Callable[[Event], None]] = []
+
+
+@until_settings_change
+def get_tally() -> Tally:
+    """How often what happened in this process, whether it had a line or not."""
+    return Tally()
+
 
 def emit(event: Event) -> None:
-    """Write the event's line and tell the receivers of ``event_logged``."""
+    """Count the event, write its line, and tell the sinks and the receivers of ``event_logged``."""
     global lost_events
     if not event.is_clean:
         event.context, event.is_clean = clean_context(event.context), True
     event.message = one_line(event.message)
+    if not event.is_counted:
+        get_tally().add(event.type, rule_of(event))
     try:
         _write(event)
     except Exception:
         lost_events += 1
         report_failure("a handler of the logger %r raised; the event %s is lost", security_logger.name, event.type)
+    for sink in sinks:
+        try:
+            sink(event)
+        except Exception:
+            report_failure("%s could not be told of an event", getattr(sink, "__qualname__", sink))
     if signals.event_logged.receivers:
         send(signals.event_logged, event=event)
+
+
+def rule_of(event: Event) -> str:
+    """The rule that an event is of, as far as it says."""
+    rule = event.context.get("rule", "")
+    return rule if isinstance(rule, str) and len(rule) <= 64 else ""
 
 
 def _write(event: Event) -> None:

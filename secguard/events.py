@@ -111,6 +111,7 @@ class EventType(_Text):
     MODE_OVERRIDDEN = "mode_overridden"
     DEGRADED = "degraded"
     RECOVERED = "recovered"
+    EVENTS_NOT_RECORDED = "events_not_recorded"
 
 
 class EventSpec(NamedTuple):
@@ -184,6 +185,7 @@ VOCABULARY: Mapping[str, EventSpec] = {
     EventType.MODE_OVERRIDDEN: EventSpec(_S, _WARNING, "sys_monitor_disabled"),
     EventType.DEGRADED: EventSpec(_S, _ERROR, "sys_monitor_disabled"),
     EventType.RECOVERED: EventSpec(_S, _INFO, "sys_monitor_enabled"),
+    EventType.EVENTS_NOT_RECORDED: EventSpec(_S, _WARNING, "sys_monitor_disabled"),
 }
 
 #: Threats that somebody else noticed: nothing of the guard rests on them.
@@ -226,6 +228,35 @@ AT_WILL: frozenset[str] = frozenset(
         EventType.CODE_REJECTED,
         EventType.TWO_FACTOR_FAILED,
         EventType.TRAP_HIT,
+    }
+)
+
+#: What comes as often as people come, or as attackers guess: counted, and unless SECGUARD["PERSIST_EVENTS"] is "all" no
+#: row each. A success after failures is one, by its severity.
+NUMEROUS: frozenset[str] = frozenset(
+    {
+        EventType.LOGIN_SUCCESS,
+        EventType.LOGIN_FAILED,
+        EventType.LOGOUT,
+        EventType.ATTEMPT_REFUSED,
+        EventType.TWO_FACTOR_SUCCESS,
+        EventType.TWO_FACTOR_FAILED,
+        EventType.CODE_REJECTED,
+        EventType.PASSWORD_RESET_REQUESTED,
+        EventType.SIGNUP_REJECTED,
+        EventType.AUTHENTICATION_REQUIRED,
+        EventType.TOKEN_REFRESHED,
+        EventType.TOKEN_FORGED,
+        EventType.TOKEN_EXPIRED,
+        EventType.TOKEN_REVOKED,
+        EventType.TOKEN_REJECTED,
+        EventType.DATA_ACCESS,
+        EventType.RATE_LIMIT_EXCEEDED,
+        EventType.SUSPICIOUS_OPERATION,
+        EventType.DISALLOWED_HOST,
+        EventType.NOT_FOUND,
+        EventType.REQUEST_BLOCKED,
+        EventType.BLOCK_SUPPRESSED,
     }
 )
 
@@ -277,7 +308,8 @@ class Origin(NamedTuple):
 class Event:
     """One thing that happened. ``context`` is what the log line shows, in that order.
 
-    ``is_clean``: whoever made the context has sanitised it already.
+    ``is_clean``: whoever made the context has sanitised it already. ``is_counted``: it stands for others that were
+    counted when they happened.
     """
 
     type: str
@@ -287,3 +319,4 @@ class Event:
     context: dict[str, Any] = field(default_factory=dict)
     origin: Origin | None = None
     is_clean: bool = False
+    is_counted: bool = False

@@ -1,4 +1,5 @@
-"""Decisions, which must outlive every cache. Counters are not kept here, but for one that a standard wants durable."""
+"""Decisions, which must outlive every cache, and the record of what happened. Counters that rules go by are not kept
+here, but for one that a standard wants durable."""
 
 from __future__ import annotations
 
@@ -29,6 +30,8 @@ class Decision(models.Model):
     class Meta:
         abstract = True
         ordering = ("-created_at", "-pk")
+        # What may be done to decisions is one permission, of blocks: manage_blocks.
+        default_permissions = ("view",)
         indexes = (models.Index(fields=["lifted_at", "expires_at"], name="%(app_label)s_%(class)s_active"),)
 
 
@@ -47,6 +50,7 @@ class Block(Decision):
     class Meta(Decision.Meta):
         verbose_name = _("block")
         verbose_name_plural = _("blocks")
+        permissions = (("manage_blocks", _("Can block, lock and allow, and lift that")),)
 
     def __str__(self) -> str:
         return self.network
@@ -105,3 +109,95 @@ class FailureCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account or self.digest}: {self.count}"
+
+
+class EventRecord(models.Model):
+    """One event, as its line in the log says it. Written once, in bulk, and never changed but to erase somebody.
+
+    ``timestamp``: when it happened, by the clock of the process that logged it. ``ip_address``, ``network``,
+    ``account``: as SECGUARD["PRIVACY"] has them shown. ``network``: what an address is counted by, so that an IPv6
+    client is found by its /64. ``account_digest``: the identifier's keyed digest in hexadecimal, by which an account
+    is found whatever is shown of its name. ``count``: how many events the row stands for, or how many made a threat.
+    ``country``: ISO 3166-1 alpha-2, or empty. ``extra``: what else the line says.
+    """
+
+    class Severity(models.TextChoices):
+        INFO = "info", _("info")
+        WARNING = "warning", _("warning")
+        ERROR = "error", _("error")
+        CRITICAL = "critical", _("critical")
+
+    class Category(models.TextChoices):
+        AUTHENTICATION = "authentication", _("authentication")
+        AUTHORIZATION = "authorization", _("authorization")
+        ACCOUNT = "account", _("account")
+        DATA_ACCESS = "data_access", _("data access")
+        THREAT = "threat", _("threat")
+        SYSTEM = "system", _("system")
+
+    event_id = models.UUIDField(_("event id"), unique=True, editable=False)
+    timestamp = models.DateTimeField(_("time"), editable=False)
+    event_type = models.CharField(_("type"), max_length=64, editable=False)
+    category = models.CharField(_("category"), max_length=16, choices=Category.choices, editable=False)
+    severity = models.CharField(_("severity"), max_length=8, choices=Severity.choices, editable=False)
+    message = models.CharField(_("message"), max_length=512, blank=True, editable=False)
+    ip_address = models.CharField(_("address"), max_length=64, blank=True, editable=False)
+    network = models.CharField(_("network"), max_length=64, blank=True, editable=False)
+    country = models.CharField(_("country"), max_length=2, blank=True, editable=False)
+    account = models.CharField(_("account"), max_length=254, blank=True, editable=False)
+    account_digest = models.CharField(_("account digest"), max_length=32, blank=True, editable=False)
+    user_id = models.CharField(_("user id"), max_length=64, blank=True, editable=False)
+    rule = models.CharField(_("rule"), max_length=64, blank=True, editable=False)
+    count = models.PositiveIntegerField(_("count"), null=True, editable=False)
+    method = models.CharField(_("method"), max_length=16, blank=True, editable=False)
+    path = models.CharField(_("path"), max_length=512, blank=True, editable=False)
+    user_agent = models.CharField(_("user agent"), max_length=512, blank=True, editable=False)
+    request_id = models.CharField(_("request id"), max_length=128, blank=True, editable=False)
+    extra = models.JSONField(_("further details"), default=dict, editable=False)
+
+    class Meta:
+        verbose_name = _("security event")
+        verbose_name_plural = _("security events")
+        ordering = ("-timestamp", "-pk")
+        default_permissions = ("view",)
+        permissions = (("erase_data", _("Can erase and export what is held of somebody")),)
+        # One for each filter of the pages, each ordered as they are.
+        indexes = (
+            models.Index(fields=["-timestamp", "-id"], name="secguard_event_time"),
+            models.Index(fields=["event_type", "-timestamp"], name="secguard_event_type"),
+            models.Index(fields=["category", "-timestamp"], name="secguard_event_category"),
+            models.Index(fields=["severity", "-timestamp"], name="secguard_event_severity"),
+            models.Index(fields=["rule", "-timestamp"], name="secguard_event_rule"),
+            models.Index(fields=["country", "-timestamp"], name="secguard_event_country"),
+            models.Index(fields=["network", "-timestamp"], name="secguard_event_network"),
+            models.Index(fields=["account_digest", "-timestamp"], name="secguard_event_account"),
+            models.Index(fields=["request_id"], name="secguard_event_request"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.event_type} {self.event_id}"
+
+
+class EventCount(models.Model):
+    """How many events of a type, and of a rule, a minute or an hour had, whether they have lines and rows or not."""
+
+    class Span(models.IntegerChoices):
+        MINUTE = 60, _("minute")
+        HOUR = 3_600, _("hour")
+
+    span = models.PositiveSmallIntegerField(_("seconds"), choices=Span.choices, editable=False)
+    start = models.DateTimeField(_("start"), editable=False)
+    event_type = models.CharField(_("type"), max_length=64, editable=False)
+    rule = models.CharField(_("rule"), max_length=64, blank=True, editable=False)
+    count = models.PositiveBigIntegerField(_("count"), default=0, editable=False)
+
+    class Meta:
+        verbose_name = _("count of events")
+        verbose_name_plural = _("counts of events")
+        default_permissions = ()
+        constraints = (
+            models.UniqueConstraint(fields=["span", "start", "event_type", "rule"], name="secguard_event_count_unique"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.event_type} {self.start:%Y-%m-%d %H:%M}"

@@ -177,6 +177,9 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("REQUEST_ID_HEADER", "X-Amzn-Trace-Id", "X-Amzn-Trace-Id"),
     ("UNKNOWN_ACCOUNT_NAMES", "digest", "digest"),
     ("MAX_LINES_PER_MINUTE", 1, 1),
+    ("PERSIST_EVENTS", "all", "all"),
+    ("RETENTION_DAYS", 365, 365),
+    ("GEOIP_PATH", __file__, __file__),
     ("DISABLED_EVENTS", ["logout", "token_refreshed"], frozenset({"logout", "token_refreshed"})),
     ("DRF_EXCEPTION_HANDLER", "myproject.api.handler", "myproject.api.handler"),
 ]
@@ -329,6 +332,9 @@ BAD: dict[str, list[Any]] = {
     "REQUEST_ID_HEADER": ["", "X Request", None, 5, "X_Request_ID"],
     "UNKNOWN_ACCOUNT_NAMES": ["hash", None, True, ""],
     "MAX_LINES_PER_MINUTE": [0, -1, "5", True, None, 1.0, 1_000_001],
+    "PERSIST_EVENTS": ["some", None, True, ""],
+    "RETENTION_DAYS": [0, -1, "180", True, None, 36_501],
+    "GEOIP_PATH": ["", "/no/such/file.mmdb", 5, "/"],
     "DISABLED_EVENTS": ["logout", None, 5, ["login_failed"], ["no_such_event"], ["Log Out"], [None], [["logout"]]],
     "DRF_EXCEPTION_HANDLER": ["handler", 5, True, ""],
 }

@@ -67,6 +67,8 @@ def is_worth_a_line(event: Event, subject: str) -> bool:
         return True
     lines = get_settings().max_lines_per_minute
     episode, due = get_refusals().note(f"repeated:{event.type}", subject, lines)
+    if not due:
+        emit.get_tally().add(event.type, emit.rule_of(event))
     if due > 1:
         event.message += f" ({due} times)"
         # What a project put in under these names stays.
@@ -100,6 +102,7 @@ _CROWD = "({} others)"
 
 
 def _note(kind: str, subject: str, context: RequestContext, **details: Any) -> Episode:
+    emit.get_tally().add(_type_of(kind), details.get("rule", ""))
     episode, due = get_refusals().note(kind, subject)
     if due:
         _report_refusals(episode, due, {**details, **context.describe(context.address)})
@@ -108,16 +111,24 @@ def _note(kind: str, subject: str, context: RequestContext, **details: Any) -> E
 
 def _report_refusals(episode: Episode, count: int, details: dict[str, Any]) -> None:
     kind, _, detail = episode.kind.partition(":")
+    event_type = _type_of(episode.kind)
     if kind == "repeated":
-        event_type, message = EventType(detail), f"{detail.replace('_', ' ').capitalize()}: {{count}} of {{subject}}"
+        message = f"{detail.replace('_', ' ').capitalize()}: {{count}} of {{subject}}"
     else:
-        event_type, message = _REFUSALS[kind]
+        message = _REFUSALS[kind][1]
     requests = "1 request" if count == 1 else f"{count} requests"
     context = {"subject": episode.subject, "count": count, "reference": episode.reference, **details}
     if kind == "locked":
         context |= {"locked": True, "lock": detail}
     context["event_id"] = new_event_id()
-    emit.emit(make_event(event_type, message.format(count=requests, subject=episode.subject), context))
+    event = make_event(event_type, message.format(count=requests, subject=episode.subject), context)
+    event.is_counted = True
+    emit.emit(event)
+
+
+def _type_of(kind: str) -> EventType:
+    kind, _, detail = kind.partition(":")
+    return EventType(detail) if kind == "repeated" else _REFUSALS[kind][0]
 
 
 def report_overdue_refusals() -> None:
