@@ -16,13 +16,15 @@ class SecguardConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from secguard import checks, integrations, pipeline, receivers, records
+        from secguard import checks, emit, integrations, pipeline, receivers, records
         from secguard.pipeline import decisions
 
         checks.register()
         receivers.connect()
         decisions.save_now = records.save_outside_request
         decisions.count_offences = records.count_offences
+        if records.record not in emit.sinks:
+            emit.sinks.append(records.record)
         attach_handler()
         integrations.install()
         atexit.register(pipeline.report_all_refusals)

@@ -27,6 +27,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
@@ -37,7 +38,6 @@ from django.utils.module_loading import import_string
 from secguard.conf import MODE_VARIABLE, Settings, parse
 from secguard.exceptions import InvalidRule
 from secguard.logging import SecurityEventLogger, get_event_logger
-from secguard.models import Block
 from secguard.records import UNLOCK_URL_NAME, database
 from secguard.stores import PER_PROCESS_BACKENDS, choose_store
 
@@ -212,10 +212,11 @@ def check_tables(databases: Sequence[str] | None = None, **kwargs: Any) -> Messa
     alias = database()
     if not databases or alias not in databases or _runs_migrate():
         return []
-    if Block._meta.db_table in connections[alias].introspection.table_names():
+    wanted = {model._meta.db_table for model in apps.get_app_config("secguard").get_models()}
+    if wanted <= set(connections[alias].introspection.table_names()):
         return []
     hint = "Run 'manage.py migrate secguard'. Until then requests work, but no block outlives its process."
-    return [checks.Error("The tables of secguard are missing.", hint=hint, id="secguard.E006")]
+    return [checks.Error("Tables of secguard are missing.", hint=hint, id="secguard.E006")]
 
 
 def _runs_migrate() -> bool:

@@ -24,7 +24,7 @@ from secguard.failures import report_failure
 from secguard.logging import get_event_logger
 from secguard.network import ClientAddress
 from secguard.pipeline import get_replica, get_store, is_exempt, note_blocked, report_address_unknown, report_suppressed
-from secguard.records import get_synchroniser, mail_after, save
+from secguard.records import get_rollups, get_synchroniser, is_due, keep_up, mail_after, save
 
 GetResponse = Callable[[HttpRequest], Any]
 #: Where nobody can say when a slot falls free: seconds.
@@ -147,6 +147,8 @@ def _poll(context: RequestContext) -> None:
     token = bind(context)
     try:
         get_synchroniser().poll()
+        if is_due():
+            keep_up()
     finally:
         unbind(token)
 
@@ -155,6 +157,8 @@ async def _apoll(context: RequestContext) -> None:
     token = bind(context)
     try:
         await get_synchroniser().apoll()
+        if is_due():
+            await sync_to_async(keep_up)()
     finally:
         unbind(token)
 
@@ -224,6 +228,8 @@ def _finish(context: RequestContext) -> None:
             pipeline.run(pipeline.finish(context))
         if context.rows:
             save(context.rows)
+        if get_rollups().due:
+            get_rollups().flush()
     except Exception:
         report_failure("what a request left open could not be settled")
 
@@ -234,6 +240,8 @@ async def _afinish(context: RequestContext) -> None:
         await pipeline.arun(pipeline.finish(context))
         if context.rows:
             await sync_to_async(save)(context.rows)
+        if get_rollups().due:
+            await sync_to_async(get_rollups().flush)()
     except Exception:
         report_failure("what a request left open could not be settled")
 

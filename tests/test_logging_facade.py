@@ -274,6 +274,8 @@ settings.configure(
 )
 import django
 django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
 from secguard.logging import SecurityEvent
 SecurityEvent.log("login_failed", username="anna", ip_address="203.0.113.7")
 """

@@ -17,13 +17,14 @@ from secguard.records.operators import (
     disallow_network,
     unblock_network,
 )
-from secguard.records.saving import save, save_outside_request
+from secguard.records.recorder import Recorder, get_recorder, record
+from secguard.records.rollups import Rollups, get_rollups
+from secguard.records.saving import is_due, keep_up, save, save_at_exit, save_outside_request
 from secguard.records.synchroniser import (
     FULL_LOAD_INTERVAL,
     UNSHARED_INTERVAL,
     Synchroniser,
     get_synchroniser,
-    save_at_exit,
 )
 from secguard.records.unlocking import URL_NAME as UNLOCK_URL_NAME
 from secguard.records.unlocking import mail_after, remember_owner
@@ -35,6 +36,8 @@ __all__ = [
     "UNLOCK_URL_NAME",
     "UNSHARED_INTERVAL",
     "Allowance",
+    "Recorder",
+    "Rollups",
     "Synchroniser",
     "active_allowed",
     "active_blocks",
@@ -47,11 +50,16 @@ __all__ = [
     "database",
     "database_now",
     "disallow_network",
+    "get_recorder",
+    "get_rollups",
     "get_synchroniser",
     "insert",
+    "is_due",
+    "keep_up",
     "lock_account",
     "mail_after",
     "names_of_owner",
+    "record",
     "remember_owner",
     "save",
     "save_at_exit",

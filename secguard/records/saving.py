@@ -1,4 +1,5 @@
-"""What a request, or what is outside of any, leaves to be saved: each kind of it to whom it belongs. Never raises."""
+"""What a request, or what is outside of any, leaves to be saved: each kind of it to whom it belongs, and what is due
+of the record. Never raises."""
 
 from __future__ import annotations
 
@@ -6,8 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from secguard.blocking.policy import BlockRequest, LockRequest
+from secguard.failures import report_failure
+from secguard.models import EventRecord
 from secguard.pipeline import Clearance, Failure
 from secguard.records import failures, synchroniser
+from secguard.records.recorder import get_recorder
+from secguard.records.rollups import get_rollups
 
 
 def save(rows: Sequence[Any]) -> None:
@@ -17,6 +22,9 @@ def save(rows: Sequence[Any]) -> None:
         synchroniser.save(decisions)
     if changes:
         failures.get_failure_counts().save(changes)
+    events = [row for row in rows if isinstance(row, EventRecord)]
+    if events:
+        get_recorder().save(events)
 
 
 def save_outside_request(rows: Sequence[Any]) -> None:
@@ -31,3 +39,26 @@ def save_outside_request(rows: Sequence[Any]) -> None:
 def _sorted(rows: Sequence[Any]) -> tuple[list[BlockRequest | LockRequest], list[Failure | Clearance]]:
     decisions = [row for row in rows if isinstance(row, (BlockRequest, LockRequest))]
     return decisions, [row for row in rows if isinstance(row, (Failure, Clearance))]
+
+
+def is_due() -> bool:
+    """Is there anything of the record that should be written now?"""
+    return get_rollups().due or get_recorder().due
+
+
+def keep_up() -> None:
+    """Write what is due of the record: at most once a poll, and at the end of a request with a login."""
+    if get_recorder().due:
+        get_recorder().save()
+    if get_rollups().due:
+        get_rollups().flush()
+
+
+def save_at_exit() -> None:
+    """The process ends: write what still waits."""
+    try:
+        synchroniser.save_at_exit()
+        get_recorder().save()
+        get_rollups().flush()
+    except Exception:
+        report_failure("what waited for the database could not be saved before the process ended")

@@ -1,0 +1,221 @@
+"""Events on their way into the record: in bulk, after the view, at a bounded rate. Never raises at a user."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from threading import Lock
+
+from django.db import DatabaseError, DataError, InterfaceError, OperationalError, connections, transaction
+
+from secguard import emit
+from secguard.conf import until_settings_change
+from secguard.context import current
+from secguard.events import NUMEROUS, Event, EventType, Severity, new_event_id
+from secguard.failures import report_failure
+from secguard.models import EventRecord
+from secguard.pipeline import make_event
+from secguard.records.database import database
+from secguard.records.rows import aggregate, is_recorded, row_of
+
+#: Rows in a second and process: the rest of an attack is a number. What is graver has a share of its own.
+MAX_ROWS_PER_SECOND, MAX_GRAVE_ROWS_PER_SECOND = 50, 150
+#: Rows that wait for the database, at most.
+MAX_WAITING = 10_000
+#: Rows in one statement.
+BATCH = 500
+#: Seconds until a database that failed is asked again: the first time, and at most.
+FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
+#: Seconds between two events that say what has no row.
+SAY_INTERVAL = 60.0
+_GRAVE = (Severity.ERROR.value, Severity.CRITICAL.value)
+_HINT = "The log has them. If the tables are missing, run 'manage.py migrate secguard'."
+
+
+class Recorder:
+    """Takes rows, and saves them when it is told to. Thread-safe, bounded.
+
+    ``unrecorded``: events that got no row, by type, since the process started.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.waiting: deque[EventRecord] = deque()
+        self.unrecorded: Counter[str] = Counter()
+        self._clock = clock
+        self._lock = Lock()
+        self._second, self._taken, self._grave = -1.0, 0, 0
+        self._overflow: dict[str, tuple[int, EventRecord]] = {}
+        self._unsaid: Counter[str] = Counter()
+        self._next_say = clock()
+        self._failing, self._next_try, self._retry = False, 0.0, FIRST_RETRY
+
+    # -- taking ------------------------------------------------------------------------------------------
+
+    def admit(self, row: EventRecord) -> bool:
+        """May this event have a row? In a second so many may; the others are counted by their type."""
+        is_grave = row.severity in _GRAVE and row.event_type not in NUMEROUS
+        with self._lock:
+            now = self._clock()
+            if now >= self._second + 1:
+                self._second, self._taken, self._grave = now, 0, 0
+            if is_grave and self._grave < MAX_GRAVE_ROWS_PER_SECOND:
+                self._grave += 1
+                return True
+            if not is_grave and self._taken < MAX_ROWS_PER_SECOND:
+                self._taken += 1
+                return True
+            count, sample = self._overflow.get(row.event_type, (0, row))
+            self._overflow[row.event_type] = (count + (row.count or 1), sample)
+            self._unrecord(row.event_type, row.count or 1)
+            return False
+
+    def keep(self, rows: Sequence[EventRecord]) -> None:
+        """Have rows saved by whoever saves next."""
+        self.waiting.extend(rows)
+        with suppress(IndexError):
+            while len(self.waiting) > MAX_WAITING:
+                dropped = self.waiting.popleft()
+                with self._lock:
+                    self._unrecord(dropped.event_type, dropped.count or 1)
+
+    def _unrecord(self, event_type: str, count: int) -> None:
+        self.unrecorded[event_type] += count
+        self._unsaid[event_type] += count
+
+    # -- saving ------------------------------------------------------------------------------------------
+
+    @property
+    def due(self) -> bool:
+        """Is there anything that a poll should save or say?"""
+        return bool(self.waiting or self._overflow or self._unsaid)
+
+    def save(self, rows: Sequence[EventRecord] = ()) -> None:
+        """Save these and all that waits, or keep them while the database is away."""
+        self.keep(rows)
+        if self._failing and self._clock() < self._next_try:
+            return
+        try:
+            self.save_waiting()
+        except Exception as error:
+            self._failed(error)
+        else:
+            self._failing, self._retry = False, FIRST_RETRY
+        self._say()
+
+    def save_waiting(self) -> None:
+        """Save what waits. Raises the database's errors, and keeps what could not be saved."""
+        with self._lock:
+            overflow, self._overflow = self._overflow, {}
+        self.keep([aggregate(event_type, *found) for event_type, found in overflow.items()])
+        while rows := self._take():
+            try:
+                insert(rows)
+            except DataError:
+                self._save_singly(rows)
+            except (DatabaseError, InterfaceError):
+                self.waiting.extendleft(reversed(rows))
+                raise
+            except Exception:
+                self._save_singly(rows)
+
+    def _save_singly(self, rows: list[EventRecord]) -> None:
+        """One of them cannot be a row: it must not keep the others out."""
+        for at, row in enumerate(rows):
+            try:
+                insert([row])
+            except (OperationalError, InterfaceError):
+                self.waiting.extendleft(reversed(rows[at:]))
+                raise
+            except Exception:
+                with self._lock:
+                    self._unrecord(row.event_type, row.count or 1)
+                report_failure("an event cannot be saved; its line is in the log")
+
+    def _take(self) -> list[EventRecord]:
+        """Each is taken by one thread alone: a deque's pop is atomic."""
+        taken: list[EventRecord] = []
+        with suppress(IndexError):
+            while len(taken) < BATCH:
+                taken.append(self.waiting.popleft())
+        return taken
+
+    def _failed(self, error: Exception) -> None:
+        self._failing, self._next_try = True, self._clock() + self._retry
+        self._retry = min(self._retry * 2, LONGEST_RETRY)
+        report_failure("events could not be saved in the database, and wait for it. %s", _HINT, error=error)
+
+    def _say(self) -> None:
+        """What has no row is said, at most once a minute."""
+        with self._lock:
+            if not self._unsaid or self._clock() < self._next_say:
+                return
+            self._next_say = self._clock() + SAY_INTERVAL
+            unsaid, self._unsaid = self._unsaid, Counter()
+        count = unsaid.total()
+        details = {"count": count, "types": dict(unsaid.most_common(20)), "hint": _HINT, "event_id": new_event_id()}
+        message = f"{count} events have no row of their own: they were too many, or the database was away for too long"
+        emit.emit(make_event(EventType.EVENTS_NOT_RECORDED, message, details))
+
+
+def insert(rows: Sequence[EventRecord]) -> None:
+    """Write rows, in one transaction. Raises the database's errors."""
+    alias = database()
+    with transaction.atomic(using=alias):
+        # A row may be there already, if only the answer to an earlier attempt was lost.
+        EventRecord.objects.using(alias).bulk_create(rows, batch_size=BATCH, ignore_conflicts=True)
+
+
+@until_settings_change
+def get_recorder() -> Recorder:
+    return Recorder()
+
+
+def record(event: Event) -> None:
+    """Have an event recorded: by the middleware once the view's transaction has ended, or where there is none, at once.
+
+    What comes often waits for the next poll in any case.
+    """
+    if not is_recorded(event):
+        return
+    row, recorder, context = row_of(event), get_recorder(), current()
+    if not recorder.admit(row):
+        return
+    if event.type in NUMEROUS:
+        recorder.keep([row])
+    elif context is not None and not context.finished:
+        context.rows.append(row)
+    else:
+        save_outside_request([row])
+
+
+def save_outside_request(rows: Sequence[EventRecord]) -> None:
+    """Save rows where no middleware waits for the end; never raises.
+
+    Inside a transaction they wait for its end: rolled back they would be gone, and an error would break it. On an event
+    loop's thread they wait for the next poll.
+    """
+    recorder = get_recorder()
+    if _is_event_loop():
+        recorder.keep(rows)
+        return
+    try:
+        connection = connections[database()]
+        # The transaction around a test case is none that is rolled back while anybody looks.
+        if any(not getattr(block, "_from_testcase", False) for block in connection.atomic_blocks):
+            recorder.keep(rows)
+            transaction.on_commit(recorder.save, using=connection.alias)
+            return
+    except Exception:
+        report_failure("a transaction could not be asked after; an event is saved all the same")
+    recorder.save(rows)
+
+
+def _is_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

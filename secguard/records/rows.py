@@ -1,0 +1,143 @@
+"""What of an event becomes a row of the record, and which events do."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import datetime, timezone
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.db import models
+
+from secguard.conf import get_settings
+from secguard.detection import normalize_identifier
+from secguard.events import NUMEROUS, Event, EventType, Severity, new_event_id
+from secguard.logging import get_event_logger
+from secguard.models import EventRecord
+from secguard.records.operators import canonical_network
+
+#: Bytes of what a row says besides its columns; a longer one loses the largest values.
+MAX_EXTRA = 4_096
+#: The line's own words for what the row has a column for.
+_COLUMNS = ("message", "ip_address", "user_id", "rule", "count", "method", "path", "user_agent", "request_id")
+_HEAD = ("event_type", "category", "severity", "event_id")
+_NAMES = ("email", "username")
+#: Events about a network that is somebody else's than the request's at hand: an operator's or the last of many.
+_ABOUT_A_NETWORK = {
+    EventType.ADDRESS_BLOCKED,
+    EventType.ADDRESS_UNBLOCKED,
+    EventType.NETWORK_PROPOSED,
+    EventType.NETWORK_ALLOWED,
+    EventType.NETWORK_DISALLOWED,
+}
+_WIDTHS: dict[str, int] = {
+    field.name: field.max_length
+    for field in EventRecord._meta.get_fields()
+    if isinstance(field, models.CharField) and field.max_length
+}
+_MOST = 2**31 - 1
+
+
+def is_recorded(event: Event) -> bool:
+    """Is this event a row, as PERSIST_EVENTS has it?"""
+    wanted = get_settings().persist_events
+    if wanted == "decisions":
+        return event.type not in NUMEROUS or _is_after_failures(event)
+    return wanted == "all"
+
+
+def _is_after_failures(event: Event) -> bool:
+    return event.type == EventType.LOGIN_SUCCESS and event.severity is not Severity.INFO
+
+
+def row_of(event: Event) -> EventRecord:
+    """The row of an event, not saved."""
+    context = event.context
+    about = context.get("subject") if event.type in _ABOUT_A_NETWORK else context.get("ip_address")
+    account = _account(context)
+    given = {name: _text(name, context.get(name)) for name in _COLUMNS if name not in ("count", "message")}
+    event_id = _uuid(context.get("event_id"))
+    return EventRecord(
+        event_id=event_id,
+        timestamp=_time_of(event_id),
+        event_type=event.type,
+        category=event.category.value,
+        severity=event.severity.value,
+        message=_text("message", event.message),
+        network=_network(about),
+        account=_text("account", account),
+        account_digest=_digest(account),
+        count=_count(context.get("count")),
+        extra=_extra(context),
+        **given,
+    )
+
+
+def aggregate(event_type: str, count: int, sample: EventRecord) -> EventRecord:
+    """One row for events of a type that were too many to have rows of their own."""
+    event_id = uuid.UUID(new_event_id())
+    return EventRecord(
+        event_id=event_id,
+        timestamp=_time_of(event_id),
+        event_type=event_type,
+        category=sample.category,
+        severity=sample.severity,
+        message=f"{count} further events of this type, too many at once for rows of their own",
+        count=count,
+        extra={"aggregated": True},
+    )
+
+
+def _text(name: str, value: object) -> str:
+    """Clean already: the line shows the same. Cut to its column."""
+    return "" if value is None else str(value)[: _WIDTHS[name]]
+
+
+def _network(value: object) -> str:
+    try:
+        return canonical_network(str(value))[: _WIDTHS["network"]] if value else ""
+    except (ValueError, RecursionError):
+        return ""
+
+
+def _account(context: dict[str, Any]) -> str:
+    if context.get("subject_type") == "account":
+        return normalize_identifier(context.get("subject")) or ""
+    names = (normalize_identifier(context.get(name)) for name in _NAMES)
+    return next(filter(None, names), "")
+
+
+def _digest(account: str) -> str:
+    return get_event_logger().pipeline.detector.digest("account", account).hex() if account else ""
+
+
+def _count(value: object) -> int | None:
+    return min(max(value, 0), _MOST) if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _extra(context: dict[str, Any]) -> dict[str, Any]:
+    """What has no column. The names as the line has them: a column has but one of them, normalised."""
+    extra = {key: value for key, value in context.items() if key not in _HEAD and key not in _COLUMNS}
+    sizes = {key: len(key) + len(json.dumps(value, default=str)) for key, value in extra.items()}
+    for key in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        if sum(sizes.values()) <= MAX_EXTRA:
+            break
+        del extra[key], sizes[key]
+        extra["truncated"] = True
+    return extra
+
+
+def _uuid(value: object) -> uuid.UUID:
+    try:
+        return uuid.UUID(str(value))
+    except ValueError:
+        return uuid.UUID(new_event_id())
+
+
+def _time_of(event_id: uuid.UUID) -> datetime:
+    """The time that a UUID of version 7 holds, in milliseconds: that of the line."""
+    if event_id.version != 7:
+        event_id = uuid.UUID(new_event_id())
+    moment = datetime.fromtimestamp((event_id.int >> 80) / 1000, timezone.utc)
+    return moment if django_settings.USE_TZ else moment.astimezone().replace(tzinfo=None)
