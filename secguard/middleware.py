@@ -149,6 +149,8 @@ def _poll(context: RequestContext) -> None:
         get_synchroniser().poll()
         if is_due():
             keep_up()
+        if context.rows:
+            save(_taken(context))
     finally:
         unbind(token)
 
@@ -159,8 +161,16 @@ async def _apoll(context: RequestContext) -> None:
         await get_synchroniser().apoll()
         if is_due():
             await sync_to_async(keep_up)()
+        if context.rows:
+            await sync_to_async(save)(_taken(context))
     finally:
         unbind(token)
+
+
+def _taken(context: RequestContext) -> list[Any]:
+    """What the poll itself left to be saved: the request may be refused, and then nobody looks after it."""
+    rows, context.rows = context.rows, []
+    return rows
 
 
 def _is_exempt(path: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Lock
 
-from django.db import DatabaseError, DataError, InterfaceError, OperationalError, connections, transaction
+from django.db import DataError, IntegrityError, connections, transaction
 
 from secguard import emit
 from secguard.conf import until_settings_change
@@ -31,6 +31,8 @@ BATCH = 500
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
 #: Seconds between two events that say what has no row.
 SAY_INTERVAL = 60.0
+#: What a row itself brings about; all else is the database, which may be back later.
+_OF_A_ROW = (DataError, IntegrityError, ValueError, TypeError, OverflowError)
 _GRAVE = (Severity.ERROR.value, Severity.CRITICAL.value)
 _HINT = "The log has them. If the tables are missing, run 'manage.py migrate secguard'."
 
@@ -113,26 +115,24 @@ class Recorder:
         while rows := self._take():
             try:
                 insert(rows)
-            except DataError:
+            except _OF_A_ROW:
                 self._save_singly(rows)
-            except (DatabaseError, InterfaceError):
+            except Exception:
                 self.waiting.extendleft(reversed(rows))
                 raise
-            except Exception:
-                self._save_singly(rows)
 
     def _save_singly(self, rows: list[EventRecord]) -> None:
         """One of them cannot be a row: it must not keep the others out."""
         for at, row in enumerate(rows):
             try:
                 insert([row])
-            except (OperationalError, InterfaceError):
-                self.waiting.extendleft(reversed(rows[at:]))
-                raise
-            except Exception:
+            except _OF_A_ROW:
                 with self._lock:
                     self._unrecord(row.event_type, row.count or 1)
                 report_failure("an event cannot be saved; its line is in the log")
+            except Exception:
+                self.waiting.extendleft(reversed(rows[at:]))
+                raise
 
     def _take(self) -> list[EventRecord]:
         """Each is taken by one thread alone: a deque's pop is atomic."""

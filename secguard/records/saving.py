@@ -58,7 +58,7 @@ def save_at_exit() -> None:
     """The process ends: write what still waits."""
     try:
         synchroniser.save_at_exit()
-        get_recorder().save()
+        get_recorder().save_waiting()
         get_rollups().flush()
     except Exception:
         report_failure("what waited for the database could not be saved before the process ended")

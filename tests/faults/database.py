@@ -27,10 +27,10 @@ PATIENCE = 0.2
 
 @dataclass
 class Database:
-    """``settings``: Django's. ``rows(table)``: how many there are, counted behind the site's back."""
+    """``settings``: Django's. ``values(table, column)``: what is in it, read behind the site's back."""
 
     settings: dict[str, Any]
-    rows: Callable[[str], int]
+    values: Callable[[str, str], list[str]]
     path: Path | None = None
     admin: psycopg.Connection[Any] | None = None
     proxy: Proxy | None = None
@@ -57,11 +57,11 @@ class Fault:
 def sqlite(path: Path) -> Database:
     settings = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path), "OPTIONS": {"timeout": PATIENCE}}
 
-    def rows(table: str) -> int:
+    def values(table: str, column: str) -> list[str]:
         with closing(sqlite3.connect(path, timeout=30)) as connection:
-            return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608
+            return [value for (value,) in connection.execute(f"SELECT {column} FROM {table}")]  # noqa: S608
 
-    return Database(settings, rows, path=path)
+    return Database(settings, values, path=path)
 
 
 @contextmanager
@@ -163,13 +163,13 @@ def postgres(url: str) -> Iterator[Database]:
             "OPTIONS": {"connect_timeout": 5, "options": f"-c lock_timeout={int(PATIENCE * 1000)}"},
         }
 
-        def rows(table: str) -> int:
+        def values(table: str, column: str) -> list[str]:
+            query = sql.SQL("SELECT {} FROM {}").format(sql.Identifier(column), sql.Identifier(table))
             with psycopg.connect(url, dbname=name) as connection:
-                found = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))).fetchone()
-            return int(found[0]) if found else 0
+                return [str(value) for (value,) in connection.execute(query)]
 
         try:
-            yield Database(settings, rows, admin=admin, proxy=between)
+            yield Database(settings, values, admin=admin, proxy=between)
         finally:
             admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 

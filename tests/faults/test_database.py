@@ -10,10 +10,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from secguard.events import NUMEROUS
 from secguard.records import TOKEN
 from secguard.stores import RedisStore
 from tests.end_to_end.serving import Served, until
@@ -30,7 +31,7 @@ MANY = 60
 
 @dataclass
 class Episode:
-    """What the guarded site and a bare one answered, what was logged, and the blocks that are rows in the end."""
+    """What the guarded site and a bare one answered, what was logged, and what is rows in the end."""
 
     fault: Fault
     guarded: dict[str, list[int]] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class Episode:
     newcomer: list[int] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     saved: int = 0
+    recorded: set[UUID] = field(default_factory=set)
 
     def of(self, event_type: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event["event_type"] == event_type]
@@ -97,7 +99,8 @@ def suffer(fault: Fault, it: Database, folder: Path, store: str, row: Row) -> Ep
             until(lambda: traffic.page("192.0.5.1") == 200 and bool(served.logged("recovered")), "it is used again")
         row.statuses = traffic.statuses
     episode.events = served.events
-    episode.saved = it.rows("secguard_block")
+    episode.saved = len(it.values("secguard_block", "id"))
+    episode.recorded = {UUID(event_id) for event_id in it.values("secguard_eventrecord", "event_id")}
     row.events = Counter(event["event_type"] for event in episode.events)
     row.counts = f"{episode.saved} blocks saved"
     rows.append(row)
@@ -158,3 +161,8 @@ class TestAFaultOfTheDatabase:
         (recovered,) = episode.of("recovered")
         assert (recovered["component"], recovered["lost_rows"]) == ("database", 0)
         assert episode.saved == len({event["subject"] for event in episode.of("address_blocked")})
+
+    def test_loses_no_event_that_is_to_be_recorded(self, episode: Episode) -> None:
+        if episode.fault.ends:
+            unsaved = [event for event in episode.events if UUID(event["event_id"]) not in episode.recorded]
+            assert [event["event_type"] for event in unsaved if event["event_type"] not in NUMEROUS] == []

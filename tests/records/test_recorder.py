@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import DataError, OperationalError, connection, transaction
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
@@ -276,3 +276,22 @@ def test_a_row_that_is_saved_twice_is_one() -> None:
     row.pk = None
     recorder.insert([row])
     assert EventRecord.objects.count() == 1
+
+
+@in_transaction
+def test_a_row_that_no_table_takes_keeps_no_other_out(monkeypatch: pytest.MonkeyPatch, events: CapturedEvents) -> None:
+    write = recorder.insert
+
+    def insert(rows: Any) -> None:
+        if any(row.user_id == "poison" for row in rows):
+            raise DataError("too long")
+        write(rows)
+
+    monkeypatch.setattr(recorder, "insert", insert)
+    with persisting("all"):
+        for user_id in ("1", "poison", "3"):
+            security_event_logger.log("logout", user_id=user_id)
+        records.keep_up()
+        assert sorted(EventRecord.objects.filter(event_type="logout").values_list("user_id", flat=True)) == ["1", "3"]
+    (said,) = events.of("events_not_recorded")
+    assert said.context["types"] == {"logout": 1}
