@@ -16,19 +16,20 @@ class SecguardConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from secguard import checks, emit, integrations, pipeline, receivers, records
+        from secguard import alerts, checks, emit, integrations, pipeline, receivers, records
         from secguard.pipeline import decisions
 
         checks.register()
         receivers.connect()
         decisions.save_now = records.save_outside_request
         decisions.count_offences = records.count_offences
-        if records.record not in emit.sinks:
-            emit.sinks.append(records.record)
+        emit.sinks[:] = [records.record, alerts.watch]
         attach_handler()
         integrations.install()
-        atexit.register(pipeline.report_all_refusals)
+        # Called in reverse: what the last floods say is saved, and sent, too.
+        atexit.register(alerts.close)
         atexit.register(records.save_at_exit)
+        atexit.register(pipeline.report_all_refusals)
         try:
             pipeline.report_mode_override()
         except ImproperlyConfigured:

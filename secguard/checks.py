@@ -17,6 +17,7 @@ secguard.W006   HMAC_KEY is derived from SECRET_KEY (deployment check)
 secguard.W007   MODE is overridden by the environment (deployment check)
 secguard.W008   the counters are written in the view's transaction, which may be rolled back
 secguard.W009   UNLOCK_BASE_URL is set, but the page that the links lead to is not in the URLs
+secguard.W012   alerts are to be mailed to ADMINS, which is empty
 =============== ====================================================================================
 """
 
@@ -195,6 +196,14 @@ def check_unlock_page(**kwargs: Any) -> Messages:
     return []
 
 
+def check_alerts(**kwargs: Any) -> Messages:
+    settings = _settings()
+    if settings is None or settings.alerts.mail is not True or django_settings.ADMINS:
+        return []
+    hint = "Name somebody in ADMINS, or give SECGUARD['ALERTS']['mail'] a list of addresses."
+    return [checks.Warning("Alerts are to be mailed to ADMINS, and that is empty.", hint=hint, id="secguard.W012")]
+
+
 def check_deployment(**kwargs: Any) -> Messages:
     settings = _settings()
     found: Messages = []
@@ -233,6 +242,7 @@ _CHECKS = (
     check_middleware,
     check_backends,
     check_unlock_page,
+    check_alerts,
 )
 
 

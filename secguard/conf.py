@@ -25,6 +25,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from secguard import failures
+from secguard.alert_options import AlertOptions, parse_alerts
 from secguard.detection import Action, Rule, with_overrides
 from secguard.detection.catalogue import ALL_RULES, DEVICE_FAILURES, OPT_IN, TRAP
 from secguard.detection.rule import MAX_BLOCK, SUBJECTS
@@ -100,6 +101,7 @@ class Settings:
     persist_events: str
     retention_days: int
     geoip_path: str | None
+    alerts: AlertOptions
     drf_exception_handler: str | Callable[..., Any] | None
     mode_overridden: bool = False
     hmac_key_is_derived: bool = False
@@ -516,6 +518,7 @@ KEYS: dict[str, Key] = {
     ),
     "RETENTION_DAYS": Key(180, _whole(1, 36_500), "how many days 'manage.py secguard prune' keeps what has ended"),
     "GEOIP_PATH": Key(None, _file, "a country database (MMDB) of your own, for where attacks come from"),
+    "ALERTS": Key({}, parse_alerts, "whom alerts reach, by mail and webhooks, and what is worth one"),
     "DRF_EXCEPTION_HANDLER": Key(
         None, _callable_path, "your own exception handler, which that of secguard calls, or None for REST framework's"
     ),

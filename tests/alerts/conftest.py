@@ -1,0 +1,49 @@
+"""A mail server and a webhook's server, both real, and what to alert of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from secguard.alert_options import AlertOptions, parse_alerts
+from secguard.alerts.counters import Counters
+from secguard.alerts.desk import Desk
+from secguard.stores import MemoryStore
+from secguard.testing import ManualClock
+from tests.alerts.servers import Mailbox, Receiver
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as running:
+        yield running
+
+
+@pytest.fixture
+def mailbox(settings: Any) -> Iterator[Mailbox]:
+    """A mail server, which the project mails by."""
+    with Mailbox() as running:
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", running.port
+        if hasattr(settings, "MAILERS"):
+            options = {"host": "127.0.0.1", "port": running.port}
+            settings.MAILERS = {"default": {"BACKEND": settings.EMAIL_BACKEND, "OPTIONS": options}}
+        yield running
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+def counters_of(options: AlertOptions, clock: ManualClock, store: MemoryStore | None = None) -> Counters:
+    """Counters on a store that follows the clock; processes that share the store share them."""
+    shared = MemoryStore(clock=clock) if store is None else store
+    return Counters(options, shared=lambda: shared)
+
+
+def desk_of(clock: ManualClock, store: MemoryStore | None = None, **options: Any) -> Desk:
+    parsed = parse_alerts({"mail": True, "site": "shop", **options})
+    return Desk(parsed, counters_of(parsed, clock, store), clock)
