@@ -10,8 +10,8 @@ from secguard.alerts.messages import Message
 
 #: Of the JSON that we define. A key that is added changes nothing; anything else a new number.
 VERSION = 1
-#: What the services take: Discord 2,000 characters, Slack 40,000, Teams 28 kB.
-_MAX_DISCORD, _MAX_SLACK, _MAX_TEAMS = 2_000, 20_000, 12_000
+#: Characters of text. Discord takes 2,000, Slack 40,000, Teams 28 kB, where one character may be six bytes.
+_MAX_DISCORD, _MAX_SLACK, _MAX_TEAMS = 1_980, 20_000, 4_000
 
 
 def text_of(message: Message, limit: int) -> str:
@@ -60,7 +60,7 @@ def _run(text: str, **style: str) -> dict[str, Any]:
 
 def _discord(message: Message) -> dict[str, Any]:
     """A block of code, which only its own mark ends; and nobody may be mentioned."""
-    text = text_of(message, _MAX_DISCORD - 20).replace("`", "'")
+    text = text_of(message, _MAX_DISCORD).replace("`", "'")
     return {"content": f"```text\n{text}\n```", "allowed_mentions": {"parse": []}, "flags": 4}
 
 

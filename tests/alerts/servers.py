@@ -5,7 +5,6 @@ from __future__ import annotations
 import email
 import json
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import Message as Mail
 from email.policy import default
@@ -92,13 +91,11 @@ class Mailbox:
         self.mails: list[Mail] = []
         self.recipients: list[list[str]] = []
         self.refuse = ""
-        self._controller = Controller(self, hostname="127.0.0.1", port=0)
-        self._controller.ready_timeout = 30
+        self._controller = _OnAnyPort(self, hostname="127.0.0.1", port=0)
 
     @property
     def port(self) -> int:
-        server: Any = self._controller.server
-        return int(server.sockets[0].getsockname()[1])
+        return int(self._controller.port)
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
         if self.refuse:
@@ -108,7 +105,6 @@ class Mailbox:
         return "250 OK"
 
     def __enter__(self) -> Mailbox:
-        self._controller._trigger_server = lambda: None  # it would connect to port 0
         self._controller.start()
         return self
 
@@ -120,4 +116,9 @@ class Mailbox:
         return self.mails
 
 
-Check = Callable[[], bool]
+class _OnAnyPort(Controller):
+    """On a free port, which is known once it listens."""
+
+    def _trigger_server(self) -> None:
+        self.port = self.server.sockets[0].getsockname()[1]
+        super()._trigger_server()
