@@ -39,9 +39,11 @@ class Outbox:
         self._channels = channels
         self._clock = clock
         self._pending: deque[Delivery] = deque()
+        self._trying = 0
 
     def __len__(self) -> int:
-        return len(self._pending)
+        """Deliveries that have not ended."""
+        return len(self._pending) + self._trying
 
     @property
     def next_due(self) -> float | None:
@@ -65,9 +67,12 @@ class Outbox:
             delivery = self._pending.popleft()
             if delivery.due > self._clock():
                 self._pending.append(delivery)
-            elif not attempt(delivery) and self._is_worth_another(delivery):
+                continue
+            self._trying = 1
+            if not attempt(delivery) and self._is_worth_another(delivery):
                 delivery.due = self._clock() + DELAYS[delivery.attempts - 1]
                 self._pending.append(delivery)
+            self._trying = 0
 
     def _is_worth_another(self, delivery: Delivery) -> bool:
         if delivery.attempts <= len(DELAYS) and delivery.again:
@@ -117,8 +122,8 @@ def report_undelivered(delivery: Delivery, why: str = "") -> None:
     emit.emit(make_event(EventType.ALERT_FAILED, f"An alert did not reach {delivery.channel.name}: {error}", details))
 
 
-def report_unsent(alerts: int, events: int) -> None:
-    """Say that the process ended before these were sent, or looked at."""
-    details = {"alerts": alerts, "events": events, "event_id": new_event_id()}
-    text = f"The process ended before {alerts:,} alerts were sent and {events:,} events were looked at"
+def report_unsent(deliveries: int, alerts: int, events: int) -> None:
+    """Say that the process ended with messages on their way, alerts that waited, and events nobody had looked at."""
+    details = {"deliveries": deliveries, "alerts": alerts, "events": events, "event_id": new_event_id()}
+    text = f"The process ended with {deliveries} messages, {alerts} alerts and {events} events that were not sent"
     emit.emit(make_event(EventType.ALERT_FAILED, text, details))

@@ -103,8 +103,9 @@ class Worker:
             return False
         return True
 
-    def close(self, seconds: float = EXIT_SECONDS) -> None:
+    def close(self, seconds: float | None = None) -> None:
         """Send what waits, within so many seconds, and say what was not sent: the process ends."""
+        seconds = EXIT_SECONDS if seconds is None else seconds
         with self._ready:
             if self._is_empty.is_set():
                 return
@@ -112,7 +113,7 @@ class Worker:
             self._ready.notify()
         if self._start():
             if not self._is_empty.wait(seconds + 0.5):
-                report_unsent(self._desk.waiting + len(self.outbox), len(self._queue))
+                report_unsent(len(self.outbox), self._desk.waiting, len(self._queue))
         else:
             self._finish()
 
