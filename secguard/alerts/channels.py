@@ -85,10 +85,7 @@ def admins() -> list[str]:
 def _connection(timeout: float) -> Any:
     """The project's mailer. One that would wait for ever for a dead server waits as long as is said here."""
     mailers = getattr(mail, "mailers", None)  # from Django 6.1 on
-    if mailers is not None and getattr(django_settings, "MAILERS", None):
-        connection = mailers.default
-    else:
-        connection = mail.get_connection()
+    connection = mail.get_connection() if mailers is None else mailers.default
     if hasattr(connection, "timeout"):
         connection.timeout = min(connection.timeout or timeout, timeout)
     return connection
