@@ -278,7 +278,7 @@ def _events(value: Any) -> frozenset[str]:
         close = [] if name in VOCABULARY else get_close_matches(name, map(str, VOCABULARY), n=1, cutoff=0.9)
         if close:
             raise ValueError(f"has the entry {shown(name)}", f"Did you mean {close[0]!r}?")
-        if name == EventType.ALERT_FAILED:
+        if name == EventType.ALERT_NOT_DELIVERED:
             raise ValueError(f"has the entry {shown(name)}", "An alert that alerts fail would fail, too: leave it out.")
     return frozenset(map(str, names))
 

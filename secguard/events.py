@@ -112,7 +112,7 @@ class EventType(_Text):
     DEGRADED = "degraded"
     RECOVERED = "recovered"
     EVENTS_NOT_RECORDED = "events_not_recorded"
-    ALERT_FAILED = "alert_failed"
+    ALERT_NOT_DELIVERED = "alert_not_delivered"
 
 
 class EventSpec(NamedTuple):
@@ -187,7 +187,7 @@ VOCABULARY: Mapping[str, EventSpec] = {
     EventType.DEGRADED: EventSpec(_S, _ERROR, "sys_monitor_disabled"),
     EventType.RECOVERED: EventSpec(_S, _INFO, "sys_monitor_enabled"),
     EventType.EVENTS_NOT_RECORDED: EventSpec(_S, _WARNING, "sys_monitor_disabled"),
-    EventType.ALERT_FAILED: EventSpec(_S, _ERROR, "sys_monitor_disabled"),
+    EventType.ALERT_NOT_DELIVERED: EventSpec(_S, _ERROR, "sys_monitor_disabled"),
 }
 
 #: Threats that somebody else noticed: nothing of the guard rests on them.

@@ -401,6 +401,16 @@ def test_without_links_no_page_is_missed() -> None:
     assert warned() == set()
 
 
+# -- W012: alerts to nobody --------------------------------------------------------------------------------------------
+
+
+@override_settings(SECGUARD={"ALERTS": {"mail": True}})
+def test_alerts_to_admins_that_are_not_there_are_a_warning_that_says_where_to_name_them() -> None:
+    assert "ADMINS" in str(found()["secguard.W012"].hint)
+    with override_settings(ADMINS=[("Anna", "anna@example.com")]):
+        assert warned() == set()
+
+
 # -- W006 and W007: deployment -------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 from secguard import conf
+from secguard.alert_options import parse_alerts
 from secguard.conf import KEYS, PRESETS, Settings, TrustedProxies, get_settings, parse, until_settings_change
 from secguard.detection import DEFAULT_RULES, Action, Rule
 from secguard.detection.rule import SUBJECTS
@@ -180,6 +181,7 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("PERSIST_EVENTS", "all", "all"),
     ("RETENTION_DAYS", 365, 365),
     ("GEOIP_PATH", __file__, __file__),
+    ("ALERTS", {"mail": True}, parse_alerts({"mail": True})),
     ("DISABLED_EVENTS", ["logout", "token_refreshed"], frozenset({"logout", "token_refreshed"})),
     ("DRF_EXCEPTION_HANDLER", "myproject.api.handler", "myproject.api.handler"),
 ]
@@ -335,6 +337,7 @@ BAD: dict[str, list[Any]] = {
     "PERSIST_EVENTS": ["some", None, True, ""],
     "RETENTION_DAYS": [0, -1, "180", True, None, 36_501],
     "GEOIP_PATH": ["", "/no/such/file.mmdb", 5, "/"],
+    "ALERTS": [None, True, [], {"email": True}, {"mail": "anna"}, {"webhooks": ["file:///etc/passwd"]}],
     "DISABLED_EVENTS": ["logout", None, 5, ["login_failed"], ["no_such_event"], ["Log Out"], [None], [["logout"]]],
     "DRF_EXCEPTION_HANDLER": ["handler", 5, True, ""],
 }

@@ -119,11 +119,13 @@ def report_undelivered(delivery: Delivery, why: str = "") -> None:
         "alert_event_ids": [alert.event_id for alert in message.alerts if alert.event_id],
         "event_id": new_event_id(),
     }
-    emit.emit(make_event(EventType.ALERT_FAILED, f"An alert did not reach {delivery.channel.name}: {error}", details))
+    emit.emit(
+        make_event(EventType.ALERT_NOT_DELIVERED, f"An alert did not reach {delivery.channel.name}: {error}", details)
+    )
 
 
 def report_unsent(deliveries: int, alerts: int, events: int) -> None:
     """Say that the process ended with messages on their way, alerts that waited, and events nobody had looked at."""
     details = {"deliveries": deliveries, "alerts": alerts, "events": events, "event_id": new_event_id()}
     text = f"The process ended with {deliveries} messages, {alerts} alerts and {events} events that were not sent"
-    emit.emit(make_event(EventType.ALERT_FAILED, text, details))
+    emit.emit(make_event(EventType.ALERT_NOT_DELIVERED, text, details))

@@ -82,7 +82,7 @@ class Worker:
 
     def _wants(self, kind: tuple[str, str, str], event: Event) -> bool:
         # Of a failed alert there is no alert: it would fail, too.
-        wanted = event.type != EventType.ALERT_FAILED and any(
+        wanted = event.type != EventType.ALERT_NOT_DELIVERED and any(
             trigger.wants(event) for trigger in self._options.triggers
         )
         if len(self._wanted) < _MAX_KNOWN:

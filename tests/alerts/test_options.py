@@ -159,7 +159,7 @@ def test_without_triggers_nobody_is_alerted() -> None:
         ({"triggers": {"locks": {"severity": "bad"}}}, "['severity'] is 'bad'. Use one of 'info'"),
         ({"triggers": {"own": {"events": ["login_faild"]}}}, "Did you mean 'login_failed'?"),
         ({"triggers": {"own": {"events": "Login"}}}, "has the entry 'Login'"),
-        ({"triggers": {"own": {"events": "alert_failed"}}}, "has the entry 'alert_failed'"),
+        ({"triggers": {"own": {"events": "alert_not_delivered"}}}, "has the entry 'alert_not_delivered'"),
         ({"quiet": 0}, "['quiet'] is 0. Give 10 to 604800 seconds"),
         ({"digest": float("nan")}, "['digest'] is nan"),
         ({"per_hour": True}, "['per_hour'] is True"),

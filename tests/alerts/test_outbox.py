@@ -36,7 +36,7 @@ def work(outbox: Outbox, clock: ManualClock, seconds: float) -> None:
 
 
 def failed(events: CapturedEvents) -> list[tuple[object, ...]]:
-    told = events.of("alert_failed")
+    told = events.of("alert_not_delivered")
     return [(each.context["channel"], each.context["attempts"], each.context["error"]) for each in told]
 
 

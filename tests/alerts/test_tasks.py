@@ -110,7 +110,7 @@ def test_a_task_that_gives_up_says_so(site: Site, receiver: Receiver) -> None:
     site(EMIT)
     receiver.answers = [500] * 9
     (failed,) = site(WORK)
-    assert (failed["event_type"], failed["channel"], failed["attempts"]) == ("alert_failed", "soc", 3)
+    assert (failed["event_type"], failed["channel"], failed["attempts"]) == ("alert_not_delivered", "soc", 3)
 
 
 def test_a_channel_that_has_left_the_settings_is_sent_nothing(site: Site, receiver: Receiver) -> None:

@@ -114,15 +114,15 @@ def test_a_queue_that_is_full_takes_no_more_and_says_how_many_it_did_not() -> No
     assert told == MAX_QUEUED + 1 + 1  # and one of the rate of suspicious ones
 
 
-def test_a_failed_alert_alerts_nobody(receiver: Receiver) -> None:
+def test_an_alert_that_was_not_delivered_alerts_nobody(receiver: Receiver) -> None:
     receiver.answers = [404] * 9
     with override_settings(SECGUARD=guard(receiver)), capture_events() as events:
         emit(threat())
-        until(lambda: bool(events.of("alert_failed")), "the event")
+        until(lambda: bool(events.of("alert_not_delivered")), "the event")
         worker = get_worker()
         assert worker is not None
         assert worker.wait_until_empty(60)
-    (failed,) = events.of("alert_failed")
+    (failed,) = events.of("alert_not_delivered")
     assert len(receiver.posts) == 1
     assert "s3cret" not in str(failed)
     assert failed.context["error"] == "it answered 404"
@@ -163,7 +163,7 @@ def test_closing_waits_for_no_channel_longer_than_it_may_and_says_what_was_not_s
         worker.close(0.1)
         assert time.monotonic() - begun < 30
     channel.gate.set()
-    (failed,) = events.of("alert_failed")
+    (failed,) = events.of("alert_not_delivered")
     assert failed.message == "The process ended with 1 messages, 0 alerts and 1 events that were not sent"
 
 
