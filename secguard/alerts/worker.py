@@ -55,6 +55,7 @@ class Worker:
         self._lost = 0
         self._thread: threading.Thread | None = None
         self._closing: float | None = None
+        self._is_waiting = False
         self._is_empty = threading.Event()
         self._is_empty.set()
         self._wanted: dict[tuple[str, str, str], bool] = {}
@@ -74,9 +75,11 @@ class Worker:
                 self._lost += 1
                 return
             self._queue.append(Notice(time.time(), event))
-            self._is_empty.clear()
+            if self._is_empty.is_set():
+                self._is_empty.clear()
             if self._thread is not None:
-                self._ready.notify()
+                if self._is_waiting:
+                    self._ready.notify()
                 return
         self._start()
 
@@ -147,7 +150,10 @@ class Worker:
                 left = IDLE_SECONDS if due is None else due - self._clock()
                 if left <= 0:
                     return True
-                if not self._ready.wait(min(left, IDLE_SECONDS)) and due is None and not self._queue:
+                self._is_waiting = True
+                was_told = self._ready.wait(min(left, IDLE_SECONDS))
+                self._is_waiting = False
+                if not was_told and due is None and not self._queue:
                     self._thread = None
                     return False
             return True
