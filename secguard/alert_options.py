@@ -141,7 +141,7 @@ def _only(given: Mapping[Any, Any], known: Iterable[str], what: str) -> None:
 
 
 def _mail(value: Any) -> bool | tuple[str, ...]:
-    if value in (True, False) and isinstance(value, bool):
+    if isinstance(value, bool):
         return value
     if not isinstance(value, (list, tuple)) or len(value) > _MAX_CHANNELS:
         hint = f"Give True for the addresses of ADMINS, or a list of at most {_MAX_CHANNELS} mail addresses."
@@ -167,7 +167,7 @@ def _webhooks(value: Any) -> tuple[Webhook, ...]:
             f"Give a list of at most {_MAX_CHANNELS}: URLs, or dicts such as {{'url': 'https://…', 'form': 'slack'}}.",
         )
     hooks = [_at(f"[{number}]", _webhook, each) for number, each in enumerate(value)]
-    names = [hook.name for hook in hooks]
+    names = ["mail", *(hook.name for hook in hooks)]
     for number, hook in enumerate(hooks):
         if names.count(hook.name) > 1:
             hooks[number] = replace(hook, name=f"{hook.name} {number + 1}")

@@ -40,7 +40,7 @@ class Desk:
 
     @property
     def waiting(self) -> int:
-        """How many alerts have not been sent."""
+        """How many alerts have not been made a message."""
         return len(self._waiting) + self._more
 
     def take(self, notices: Sequence[Notice]) -> None:
@@ -54,6 +54,10 @@ class Desk:
             else:
                 for each in wanted:
                     self._tell(alert_of(trigger, each.event, each.time))
+
+    def drop(self) -> None:
+        """Forget what waits."""
+        self._waiting, self._more, self.lost = [], 0, 0
 
     def _count(self, trigger: Trigger, wanted: list[Notice]) -> None:
         count = self._counters.count(trigger, len(wanted))
@@ -71,18 +75,18 @@ class Desk:
             self._more += 1
 
     def message(self, *, at_once: bool = False) -> Message | None:
-        """What is to be sent now, if anything. ``at_once``: whatever waits, since the process ends."""
+        """What is to be sent now, if anything. ``at_once``: do not gather any more, since the process ends."""
         if not (self._waiting or self.lost):
             return None
         if not at_once and self._clock() < self._next:
             return None
         wait = self._counters.wait()
-        if wait and not at_once:
+        if wait:
             self._next = self._clock() + max(wait, self._options.digest)
             return None
         self._next = self._clock() + self._options.digest
         alerts, more, lost = self._waiting, self._more, self.lost
-        self._waiting, self._more, self.lost = [], 0, 0
+        self.drop()
         kind = "alert" if len(alerts) + more == 1 else "digest"
         return Message(kind, site_of(self._options), alerts, more, lost)
 

@@ -68,13 +68,13 @@ class Message:
         if not self.alerts:
             return f"{self.site}: {self.lost:,} events were not looked at"
         if len(self.alerts) + self.more == 1:
-            return one_line(f"{self.site}: {self.alerts[0].message}", _MAX_TITLE)
+            return _without_links(one_line(f"{self.site}: {self.alerts[0].message}", _MAX_TITLE))
         names = ", ".join(dict.fromkeys(alert.trigger for alert in self.alerts))
         return one_line(f"{self.site}: {len(self.alerts) + self.more:,} alerts ({names})", _MAX_TITLE)
 
     @property
     def lines(self) -> list[str]:
-        """What happened, for people. Links are broken, so that none of an attacker's can be followed by a click."""
+        """What happened, for people. Links are broken, here and in the title: none of an attacker's is a click away."""
         if self.kind == "test":
             return ["This is a test of secguard's alerts. Whoever reads it would be told of a real one, too."]
         lines = [line for alert in self.alerts for line in _lines_of(alert)]
@@ -82,7 +82,7 @@ class Message:
             lines.append(f"… and {self.more:,} more, which the log tells.")
         if self.lost:
             lines.append(f"{self.lost:,} events were not looked at: there were too many.")
-        return [line.replace("://", "[:]//") for line in lines]
+        return list(map(_without_links, lines))
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -140,6 +140,10 @@ def _lines_of(alert: Alert) -> list[str]:
     }
     facts = ", ".join(f"{name} {value}" for name, value in shown.items() if value)
     return [*lines, f"  {alert.time}" + (f", {facts}" if facts else "")]
+
+
+def _without_links(text: str) -> str:
+    return text.replace("://", "[:]//")
 
 
 def _text(value: object) -> str:

@@ -40,6 +40,8 @@ class Outbox:
         self._clock = clock
         self._pending: deque[Delivery] = deque()
         self._trying = 0
+        #: Somebody waits for the end: no attempt is begun but by ``close()``.
+        self.is_closing = False
 
     def __len__(self) -> int:
         """Deliveries that have not ended."""
@@ -64,6 +66,8 @@ class Outbox:
     def work(self) -> None:
         """Try what is due."""
         for _ in range(len(self._pending)):
+            if self.is_closing:
+                return
             delivery = self._pending.popleft()
             if delivery.due > self._clock():
                 self._pending.append(delivery)

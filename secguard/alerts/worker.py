@@ -10,6 +10,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from django.db import connections
+
 from secguard.alert_options import AlertOptions
 from secguard.alerts.channels import Channel, channels_of
 from secguard.alerts.counters import Counters
@@ -113,6 +115,7 @@ class Worker:
             if self._is_empty.is_set():
                 return
             self._closing = self._clock() + seconds
+            self.outbox.is_closing = True
             self._ready.notify()
         if self._start():
             if not self._is_empty.wait(seconds + 0.5):
@@ -127,6 +130,12 @@ class Worker:
     # -- the thread ------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        finally:
+            connections.close_all()  # those of receivers of event_logged, which may have been told here
+
+    def _serve(self) -> None:
         while self._wait():
             try:
                 if self._closing is not None:
@@ -139,7 +148,7 @@ class Worker:
                     self._ready.wait(_PAUSE_SECONDS)
             with self._ready:
                 if not self._queue and self._next_look() is None:
-                    self._closing = None
+                    self._closing, self.outbox.is_closing = None, False
                     self._is_empty.set()
 
     def _wait(self) -> bool:
@@ -186,4 +195,7 @@ class Worker:
         message = self._desk.message(at_once=True)
         if message is not None:
             self._send(message)
+        elif self._desk.waiting:  # the messages of this hour are spent: who makes workers end makes no more of them
+            report_unsent(0, self._desk.waiting, self._desk.lost)
+            self._desk.drop()
         self.outbox.close(deadline)

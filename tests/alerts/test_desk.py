@@ -196,3 +196,13 @@ def test_an_event_without_a_subject_is_told_by_its_account(clock: ManualClock, f
     clock.advance(61)
     assert take(desk, event_of(**{field: "anna"})) is None
     assert told(desk, event_of(**{field: "berta"})).alerts[0].account == "berta"
+
+
+def test_the_end_of_a_process_does_not_wait_for_the_digest_but_for_the_hour(clock: ManualClock) -> None:
+    desk = desk_of(clock, per_hour=2)
+    told(desk, threat(1))
+    assert take(desk, threat(2)) is None
+    assert desk.message(at_once=True) is not None
+    assert take(desk, threat(3)) is None
+    assert desk.message(at_once=True) is None
+    assert desk.waiting == 1

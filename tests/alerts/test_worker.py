@@ -167,6 +167,19 @@ def test_closing_waits_for_no_channel_longer_than_it_may_and_says_what_was_not_s
     assert failed.message == "The process ended with 1 messages, 0 alerts and 1 events that were not sent"
 
 
+def test_what_the_messages_of_an_hour_do_not_suffice_for_is_said_at_the_end() -> None:
+    channel = Kept()
+    worker = worker_of(channel, per_hour=1)
+    worker.put(threat(1))
+    until(lambda: bool(channel.sent), "the only message")
+    worker.put(threat(2))
+    with capture_events() as events:
+        worker.close()
+    assert len(channel.sent) == 1
+    (failed,) = events.of("alert_not_delivered")
+    assert failed.context["alerts"] == 1
+
+
 def test_where_no_thread_can_begin_alerts_wait_for_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
