@@ -31,6 +31,8 @@ BATCH = 500
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
 #: Seconds between two events that say what has no row.
 SAY_INTERVAL = 60.0
+#: Events of threads of our own, which have no connection to the database and shall get none.
+_TOLD_BY_THREADS = {EventType.ALERT_NOT_DELIVERED}
 #: What a row itself brings about; all else is the database, which may be back later.
 _OF_A_ROW = (DataError, IntegrityError, ValueError, TypeError, OverflowError)
 _GRAVE = (Severity.ERROR.value, Severity.CRITICAL.value)
@@ -176,14 +178,14 @@ def get_recorder() -> Recorder:
 def record(event: Event) -> None:
     """Have an event recorded: by the middleware once the view's transaction has ended, or where there is none, at once.
 
-    What comes often waits for the next poll in any case.
+    What comes often, and what threads of our own tell, waits for the next poll in any case.
     """
     if not is_recorded(event):
         return
     row, recorder, context = row_of(event), get_recorder(), current()
     if not recorder.admit(row):
         return
-    if event.type in NUMEROUS:
+    if event.type in NUMEROUS or event.type in _TOLD_BY_THREADS:
         recorder.keep([row])
     elif context is not None and not context.finished:
         context.rows.append(row)
