@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from django.db.models import Count, Q, QuerySet
 
-from secguard.models import AccountLock, AllowedNetwork, Block, Decision
+from secguard.events import EventType
+from secguard.models import AccountLock, AllowedNetwork, Block, Decision, EventRecord
 from secguard.records.database import database, database_now
 
 D = TypeVar("D", bound=Decision)
@@ -46,3 +47,11 @@ def counts_since(seconds: float = 3_600) -> dict[str, int]:
         "locks": locks.filter(created_at__gt=since).count(),
         "lifts": blocks.filter(lifted_at__gt=since).count() + locks.filter(lifted_at__gt=since).count(),
     }
+
+
+def alerts_not_delivered(seconds: float = 3_600) -> int:
+    """How many messages of alerts did not get through, as far as events have rows."""
+    alias = database()
+    since = database_now(alias) - timedelta(seconds=seconds)
+    undelivered = EventRecord.objects.using(alias).filter(event_type=EventType.ALERT_NOT_DELIVERED)
+    return undelivered.filter(timestamp__gt=since).count()

@@ -6,6 +6,7 @@ import hmac
 import json
 import socket
 import threading
+import urllib.request
 from contextlib import closing
 from typing import Any
 
@@ -176,3 +177,12 @@ def test_each_service_is_posted_its_form(receiver: Receiver, form: str) -> None:
     (posted,) = receiver.posts
     assert b"Threat brute_force" in posted.body
     assert json.loads(posted.body).keys() & {"text", "attachments", "content"}
+
+
+def test_no_error_tells_the_url(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: object, request: urllib.request.Request, *args: object, **kwargs: object) -> None:
+        raise ValueError(f"cannot open {request.full_url}, nor {request.selector}")
+
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", refuse)
+    error = failure(channel_of(webhooks=[receiver.url]))
+    assert str(error) == "ValueError: cannot open [url], nor [path]"

@@ -116,7 +116,8 @@ def test_a_queue_that_is_full_takes_no_more_and_says_how_many_it_did_not() -> No
 
 def test_an_alert_that_was_not_delivered_alerts_nobody(receiver: Receiver) -> None:
     receiver.answers = [404] * 9
-    with override_settings(SECGUARD=guard(receiver)), capture_events() as events:
+    every = {"critical": {"severity": "info"}}
+    with override_settings(SECGUARD=guard(receiver, digest=1, triggers=every)), capture_events() as events:
         emit(threat())
         until(lambda: bool(events.of("alert_not_delivered")), "the event")
         worker = get_worker()

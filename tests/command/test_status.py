@@ -6,7 +6,10 @@ import pytest
 from django.test import override_settings
 
 from secguard import records
+from secguard.events import new_event_id
+from secguard.models import EventRecord
 from secguard.pipeline import get_store
+from secguard.records import database_now
 from tests.command.running import (
     OTHER,
     ago,
@@ -43,6 +46,7 @@ def test_status_says_how_the_guard_is_doing() -> None:
         "locks in force": "1",
         "allowed": "1 network",
         "last hour": "2 blocks, 1 lock, 0 lifted",
+        "alerts": "to nobody",
     }
     rules = {row["rule"]: row for row in rows_of(written, "rule")}
     assert rules["brute_force"] == {
@@ -149,3 +153,14 @@ def test_status_of_a_store_that_answers(empty_redis: str) -> None:
         "RedisStore, shared by all processes, exact",
         f"1 network, version {token[:8]}",
     )
+
+
+def test_it_says_whom_alerts_reach_and_how_many_did_not() -> None:
+    now = database_now("default")
+    for event_type in ("alert_not_delivered", "logout"):
+        EventRecord.objects.create(event_id=new_event_id(), timestamp=now, event_type=event_type)
+    hook = {"url": "https://siem.example.com/s3cret", "name": "siem"}
+    with override_settings(SECGUARD={"ALERTS": {"mail": True, "webhooks": [hook]}}):
+        written = secguard("status")
+    assert facts_of(written)["alerts"] == "to mail, siem; 1 not delivered in an hour"
+    assert "s3cret" not in written

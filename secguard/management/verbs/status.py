@@ -12,12 +12,13 @@ from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand
 
 from secguard import records
+from secguard.alerts.channels import channels_of
 from secguard.conf import PRESETS, get_settings
 from secguard.detection import Rule
 from secguard.logging import get_event_logger
 from secguard.management.console import duration, number_of, write_facts, write_json, write_table
 from secguard.pipeline import get_replica, get_store
-from secguard.records.summary import counts_in_force, counts_since
+from secguard.records.summary import alerts_not_delivered, counts_in_force, counts_since
 
 STORE_AWAY = 4
 _RULE_COLUMNS = ("rule", "counts", "over", "threshold", "within", "action")
@@ -58,6 +59,10 @@ def gather() -> dict[str, Any]:
         "replica": {"networks": len(get_replica()), "token": token},
         "in_force": counts_in_force(),
         "last_hour": counts_since(),
+        "alerts": {
+            "channels": [channel.name for channel in channels_of(settings.alerts)],
+            "not_delivered_last_hour": alerts_not_delivered(),
+        },
         "rules": [_rule(rule) for rule in get_event_logger().effective_rules()],
     }
 
@@ -101,10 +106,20 @@ def _print(command: BaseCommand, facts: dict[str, Any]) -> None:
             "last hour": ", ".join(
                 (number_of(hour["blocks"], "block"), number_of(hour["locks"], "lock"), f"{hour['lifts']:,} lifted")
             ),
+            "alerts": _alerts(facts["alerts"]),
         },
     )
     command.stdout.write("")
     write_table(command, [_row(rule) for rule in facts["rules"]], _RULE_COLUMNS)
+
+
+def _alerts(alerts: dict[str, Any]) -> str:
+    if not alerts["channels"]:
+        return "to nobody"
+    undelivered = alerts["not_delivered_last_hour"]
+    return (
+        "to " + ", ".join(alerts["channels"]) + (f"; {undelivered:,} not delivered in an hour" if undelivered else "")
+    )
 
 
 def _fail_mode(store: dict[str, Any]) -> str:
