@@ -69,10 +69,13 @@ class Desk:
         if not turn.granted:
             return
         alert.repeats = turn.repeats
-        if len(self._waiting) < MAX_LISTED:
-            self._waiting.append(alert)
-        else:
+        self._waiting.append(alert)
+        if len(self._waiting) > MAX_LISTED:
             self._more += 1
+            kinds = [each.kind for each in self._waiting]
+            # The newest of those that there are most of: a flood of one kind must not hide another.
+            most = max(reversed(kinds), key=kinds.count)
+            del self._waiting[len(kinds) - 1 - kinds[::-1].index(most)]
 
     def message(self, *, at_once: bool = False) -> Message | None:
         """What is to be sent now, if anything. ``at_once``: do not gather any more, since the process ends."""

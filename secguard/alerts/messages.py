@@ -40,11 +40,16 @@ class Alert:
     repeats: int = 0
 
     @property
+    def kind(self) -> tuple[str, str, str]:
+        """What it is about, whomever it is about."""
+        return (self.trigger, self.event_type, self.rule)
+
+    @property
     def key(self) -> tuple[str, ...]:
         """Alerts of one key are the same one, told once in a quiet period."""
         if self.threshold > 1:
             return (self.trigger,)
-        return (self.trigger, self.event_type, self.rule, self.subject or self.account or self.ip_address)
+        return (*self.kind, self.subject or self.account or self.ip_address)
 
 
 @dataclass(slots=True)

@@ -53,7 +53,8 @@ class Worker:
         self._hand_over = hand_over
         self._clock = clock
         self._queue: deque[Notice] = deque()
-        self._ready = threading.Condition(threading.Lock())
+        # Reentrant: a signal's handler may log an event in the midst of another.
+        self._ready = threading.Condition(threading.RLock())
         self._lost = 0
         self._thread: threading.Thread | None = None
         self._closing: float | None = None
@@ -122,6 +123,7 @@ class Worker:
                 report_unsent(len(self.outbox), self._desk.waiting, len(self._queue))
         else:
             self._finish()
+            self._rest()
 
     def wait_until_empty(self, seconds: float) -> bool:
         """Wait until there is nothing to do, at most so long. For tests, and for commands that end soon."""
@@ -148,8 +150,12 @@ class Worker:
                     self._ready.wait(_PAUSE_SECONDS)
             with self._ready:
                 if not self._queue and self._next_look() is None:
-                    self._closing, self.outbox.is_closing = None, False
-                    self._is_empty.set()
+                    self._rest()
+
+    def _rest(self) -> None:
+        """There is nothing to do."""
+        self._closing, self.outbox.is_closing = None, False
+        self._is_empty.set()
 
     def _wait(self) -> bool:
         """Until there is something to do. → False: there was not, and the thread ends."""
@@ -195,7 +201,9 @@ class Worker:
         message = self._desk.message(at_once=True)
         if message is not None:
             self._send(message)
-        elif self._desk.waiting:  # the messages of this hour are spent: who makes workers end makes no more of them
+        elif (
+            self._desk.next_look is not None
+        ):  # the messages of this hour are spent: who makes workers end makes no more of them
             report_unsent(0, self._desk.waiting, self._desk.lost)
             self._desk.drop()
         self.outbox.close(deadline)

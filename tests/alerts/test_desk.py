@@ -94,6 +94,16 @@ def test_a_digest_lists_so_many_and_says_how_many_more(clock: ManualClock) -> No
     assert message.title == "shop: 50 alerts (critical)"
 
 
+def test_a_flood_of_one_kind_hides_no_other(clock: ManualClock) -> None:
+    flood = [threat(1, subject=f"subject {number}") for number in range(500)]
+    got_in = threat(2, rule="success_after_attack")
+    for events in ([*flood, got_in], [got_in, *flood]):
+        message = told(desk_of(clock, triggers=CRITICAL), *events)
+        assert (len(message.alerts), message.more) == (MAX_LISTED, 481)
+        assert [alert.subject for alert in message.alerts if alert.rule == "success_after_attack"] == ["203.0.113.2"]
+        assert "subject 0" in subjects(message)
+
+
 def test_messages_of_an_hour_are_bounded_whatever_comes_and_nothing_is_forgotten(clock: ManualClock) -> None:
     desk = desk_of(clock, per_hour=5, digest=60, triggers=CRITICAL)
     messages = []

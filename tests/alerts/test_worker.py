@@ -181,6 +181,19 @@ def test_what_the_messages_of_an_hour_do_not_suffice_for_is_said_at_the_end() ->
     assert failed.context["alerts"] == 1
 
 
+def test_nor_is_an_end_held_up_by_events_that_nobody_looked_at() -> None:
+    channel = Kept()
+    worker = worker_of(channel, per_hour=1)
+    worker.put(threat(1))
+    until(lambda: bool(channel.sent), "the only message")
+    worker._lost = 5
+    worker.put(threat(1))  # the same again: nothing to tell but those five
+    with capture_events() as events:
+        worker.close()
+    assert worker.wait_until_empty(60)
+    assert [event.context["events"] for event in events.of("alert_not_delivered")] == [5]
+
+
 def test_where_no_thread_can_begin_alerts_wait_for_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
