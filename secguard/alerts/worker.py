@@ -201,9 +201,7 @@ class Worker:
         message = self._desk.message(at_once=True)
         if message is not None:
             self._send(message)
-        elif (
-            self._desk.next_look is not None
-        ):  # the messages of this hour are spent: who makes workers end makes no more of them
+        elif self._desk.next_look is not None:  # the messages of this hour are spent, however many workers end
             report_unsent(0, self._desk.waiting, self._desk.lost)
             self._desk.drop()
         self.outbox.close(deadline)
