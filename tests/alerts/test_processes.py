@@ -87,9 +87,12 @@ from django.conf import settings
 settings.configure(
     SECRET_KEY="x" * 50,
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "secguard"],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
     SECGUARD={"ALERTS": %s},
 )
 django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
 from tests.alerts.events import threat
 from secguard.emit import emit
 emit(threat())
