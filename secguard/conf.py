@@ -37,6 +37,7 @@ from secguard.network import ClientAddressResolver, describe_too_wide, parse_net
 #: Overrides MODE without a deploy: the way out when the guard itself is the trouble. Logged at start.
 MODE_VARIABLE = "SECGUARD_MODE"
 MODES = ("enforce", "monitor", "off")
+PRIVACY_MODES = ("plain", "truncate", "hmac")
 
 T = TypeVar("T")
 #: How long the first, second, … block of an address lasts, in seconds; or a function that says so.
@@ -100,6 +101,8 @@ class Settings:
     max_lines_per_minute: int
     persist_events: str
     retention_days: int
+    privacy: str
+    audit_chain: bool
     geoip_path: str | None
     alerts: AlertOptions
     drf_exception_handler: str | Callable[..., Any] | None
@@ -272,6 +275,12 @@ def _whole(least: int, most: int, *, optional: bool = False) -> Callable[[Any], 
         return value
 
     return parse
+
+
+def _switch(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _bad(value, "Give True or False.")
+    return value
 
 
 def _text(value: Any) -> str:
@@ -517,6 +526,10 @@ KEYS: dict[str, Key] = {
         "decisions", _choice("decisions", "all", "none"), "which events become rows of the database, besides lines"
     ),
     "RETENTION_DAYS": Key(180, _whole(1, 36_500), "how many days 'manage.py secguard prune' keeps what has ended"),
+    "PRIVACY": Key(
+        "plain", _choice(*PRIVACY_MODES), "how addresses and names are shown: plain, truncate or hmac (pseudonyms)"
+    ),
+    "AUDIT_CHAIN": Key(False, _switch, "a keyed hash chain over the rows of events, which 'secguard verify' checks"),
     "GEOIP_PATH": Key(None, _file, "a country database (MMDB) of your own, for where attacks come from"),
     "ALERTS": Key({}, parse_alerts, "whom alerts reach, by mail and webhooks, and what is worth one"),
     "DRF_EXCEPTION_HANDLER": Key(

@@ -14,6 +14,7 @@ from secguard.conf import until_settings_change
 from secguard.events import Event, Origin
 from secguard.failures import report_failure
 from secguard.formatters.text import clean_context, one_line
+from secguard.privacy import shown_event
 from secguard.tally import Tally
 
 if TYPE_CHECKING:
@@ -39,10 +40,14 @@ def get_tally() -> Tally:
 
 
 def emit(event: Event) -> None:
-    """Count the event, write its line, and tell the sinks and the receivers of ``event_logged``."""
+    """Count the event, write its line, and tell the sinks and the receivers of ``event_logged``.
+
+    They are told what the line says: with SECGUARD["PRIVACY"] the event as it is shown, which holds the original.
+    """
     global lost_events
     if not event.is_clean:
         event.context, event.is_clean = clean_context(event.context), True
+    event = shown_event(event)
     event.message = one_line(event.message)
     if not event.is_counted:
         get_tally().add(event.type, rule_of(event))

@@ -107,6 +107,7 @@ class EventType(_Text):
     CONSECUTIVE_FAILURES_EXCEEDED = "consecutive_failures_exceeded"
     UNLOCK_MAIL_SENT = "unlock_mail_sent"
     DATA_ERASED = "data_erased"
+    DATA_EXPORTED = "data_exported"
     CLIENT_ADDRESS_UNKNOWN = "client_address_unknown"
     MODE_OVERRIDDEN = "mode_overridden"
     DEGRADED = "degraded"
@@ -182,6 +183,7 @@ VOCABULARY: Mapping[str, EventSpec] = {
     EventType.CONSECUTIVE_FAILURES_EXCEEDED: EventSpec(_C, _CRITICAL, "authn_login_fail_max"),
     EventType.UNLOCK_MAIL_SENT: EventSpec(_C, _INFO, "user_updated"),
     EventType.DATA_ERASED: EventSpec(_S, _WARNING, "sensitive_delete"),
+    EventType.DATA_EXPORTED: EventSpec(_S, _WARNING, "sensitive_read"),
     EventType.CLIENT_ADDRESS_UNKNOWN: EventSpec(_S, _WARNING, "sys_monitor_disabled"),
     EventType.MODE_OVERRIDDEN: EventSpec(_S, _WARNING, "sys_monitor_disabled"),
     EventType.DEGRADED: EventSpec(_S, _ERROR, "sys_monitor_disabled"),
@@ -306,12 +308,31 @@ class Origin(NamedTuple):
     function: str
 
 
+class Name(NamedTuple):
+    """Whom a message names, and where it stands in there."""
+
+    text: str
+    at: int
+
+
+def naming(template: str, name: str) -> tuple[str, Name | None]:
+    """The message with the name instead of the first ``{}``, and where that is.
+
+    Not ``format``: what else stands in the message may hold braces of its own.
+    """
+    at = template.find("{}")
+    if at < 0:
+        return template, None
+    return f"{template[:at]}{name}{template[at + 2 :]}", Name(name, at)
+
+
 @dataclass(slots=True)
 class Event:
     """One thing that happened. ``context`` is what the log line shows, in that order.
 
     ``is_clean``: whoever made the context has sanitised it already. ``is_counted``: it stands for others that were
-    counted when they happened.
+    counted when they happened. ``name``: whom the message names, if it does, and where in it. ``original``: of an event
+    whose addresses and names are not shown, what happened; it is never written anywhere.
     """
 
     type: str
@@ -322,3 +343,5 @@ class Event:
     origin: Origin | None = None
     is_clean: bool = False
     is_counted: bool = False
+    name: Name | None = None
+    original: Event | None = None

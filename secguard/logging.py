@@ -21,7 +21,7 @@ from secguard.detection.catalogue import SUCCESS_AFTER_ATTACK
 from secguard.detection.detector import Findings
 from secguard.detection.rule import BLOCKABLE_SUBJECTS
 from secguard.emit import security_logger
-from secguard.events import VOCABULARY, Category, Event, EventType, Severity, new_event_id, spec_of
+from secguard.events import VOCABULARY, Category, Event, EventType, Severity, naming, new_event_id, spec_of
 from secguard.failures import report_failure
 from secguard.formatters.text import clean, clean_context, clean_text
 from secguard.network import ClientAddress, unknown
@@ -99,6 +99,11 @@ class _Who(NamedTuple):
     observation: Observation
     names: dict[str, Any]
     alias: str | None
+
+    @property
+    def is_named(self) -> bool:
+        """Is the label a name, and not the user's number or nothing?"""
+        return bool(self.alias or self.names.get("email") or self.names.get("username"))
 
     @property
     def label(self) -> str:
@@ -306,8 +311,11 @@ class SecurityEventLogger:
         head = {"event_type": str(event_type), "category": category.value, "severity": grade.value}
         # The head comes first and wins: no detail can make an event look like another one.
         context = {**head, **_context(event_type, who, details, findings, pipeline.detector.rules), **head}
-        text = message if literal else message.format(who.label)
-        event = Event(str(event_type), text, grade, category, context, origin, is_clean=True)
+        label = who.label
+        text, name = (message, None) if literal else naming(message, label)
+        if not who.is_named:
+            name = None
+        event = Event(str(event_type), text, grade, category, context, origin, is_clean=True, name=name)
         if is_on:
             if is_worth_a_line(event, _client(who)):
                 emit.emit(event)
@@ -584,6 +592,7 @@ class SecurityEvent:
     CONSECUTIVE_FAILURES_EXCEEDED = EventType.CONSECUTIVE_FAILURES_EXCEEDED
     UNLOCK_MAIL_SENT = EventType.UNLOCK_MAIL_SENT
     DATA_ERASED = EventType.DATA_ERASED
+    DATA_EXPORTED = EventType.DATA_EXPORTED
     CLIENT_ADDRESS_UNKNOWN = EventType.CLIENT_ADDRESS_UNKNOWN
     MODE_OVERRIDDEN = EventType.MODE_OVERRIDDEN
     DEGRADED = EventType.DEGRADED

@@ -119,6 +119,9 @@ class EventRecord(models.Model):
     client is found by its /64. ``account_digest``: the identifier's keyed digest in hexadecimal, by which an account
     is found whatever is shown of its name. ``count``: how many events the row stands for, or how many made a threat.
     ``country``: ISO 3166-1 alpha-2, or empty. ``extra``: what else the line says.
+
+    ``sequence``, ``link``, ``commitment``, ``nonce``: the row's place in the chain, or None and empty outside of it.
+    ``erasure``: of a row whose personal fields were erased, a mark that only the project's key can make.
     """
 
     class Severity(models.TextChoices):
@@ -154,6 +157,11 @@ class EventRecord(models.Model):
     user_agent = models.CharField(_("user agent"), max_length=512, blank=True, editable=False)
     request_id = models.CharField(_("request id"), max_length=128, blank=True, editable=False)
     extra = models.JSONField(_("further details"), default=dict, editable=False)
+    sequence = models.BigIntegerField(_("place in the chain"), null=True, editable=False)
+    link = models.CharField(_("link"), max_length=64, blank=True, editable=False)
+    commitment = models.CharField(_("commitment"), max_length=64, blank=True, editable=False)
+    nonce = models.CharField(_("nonce"), max_length=32, blank=True, editable=False)
+    erasure = models.CharField(_("mark of erasure"), max_length=64, blank=True, editable=False)
 
     class Meta:
         verbose_name = _("security event")
@@ -172,10 +180,35 @@ class EventRecord(models.Model):
             models.Index(fields=["network", "-timestamp"], name="secguard_event_network"),
             models.Index(fields=["account_digest", "-timestamp"], name="secguard_event_account"),
             models.Index(fields=["request_id"], name="secguard_event_request"),
+            # Not unique: two rows of one place are found by 'verify', and must not keep out the next.
+            models.Index(fields=["sequence"], name="secguard_event_sequence"),
         )
 
     def __str__(self) -> str:
         return f"{self.event_type} {self.event_id}"
+
+
+class ChainHead(models.Model):
+    """Where the chain of events ends, and where pruning has let it begin: one row, which writers lock.
+
+    ``anchor_sequence``, ``anchor_link``: of the last row that was pruned, or 0 and empty. ``seal``: of the other
+    fields, under the project's key.
+    """
+
+    sequence = models.BigIntegerField(_("place"), default=0, editable=False)
+    link = models.CharField(_("link"), max_length=64, blank=True, editable=False)
+    anchor_sequence = models.BigIntegerField(_("place of the anchor"), default=0, editable=False)
+    anchor_link = models.CharField(_("link of the anchor"), max_length=64, blank=True, editable=False)
+    seal = models.CharField(_("seal"), max_length=64, blank=True, editable=False)
+    turns = models.BigIntegerField(_("times locked"), default=0, editable=False)
+
+    class Meta:
+        verbose_name = _("head of the chain")
+        verbose_name_plural = _("heads of the chain")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.sequence}:{self.link}"
 
 
 class EventCount(models.Model):

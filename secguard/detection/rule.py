@@ -33,6 +33,7 @@ CONSEQUENCES = frozenset(
         EventType.CONSECUTIVE_FAILURES_EXCEEDED,
         EventType.UNLOCK_MAIL_SENT,
         EventType.DATA_ERASED,
+        EventType.DATA_EXPORTED,
         EventType.CLIENT_ADDRESS_UNKNOWN,
         EventType.MODE_OVERRIDDEN,
         EventType.DEGRADED,

@@ -11,7 +11,7 @@ from secguard.network.client_ip import (
     parse_address,
     unknown,
 )
-from secguard.network.ranges import Network, NetworkSet, describe_too_wide, parse_network
+from secguard.network.ranges import Network, NetworkSet, canonical_network, describe_too_wide, parse_network
 
 __all__ = [
     "PRIVATE_NETWORKS",
@@ -20,6 +20,7 @@ __all__ = [
     "ClientAddressResolver",
     "Network",
     "NetworkSet",
+    "canonical_network",
     "describe_too_wide",
     "parse_address",
     "parse_network",

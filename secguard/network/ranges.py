@@ -42,6 +42,20 @@ def parse_network(value: str) -> Network:
     return _unmapped_network(network)
 
 
+def canonical_network(text: str) -> str:
+    """The one spelling of a network: an IPv4 address, else CIDR; a single IPv6 address is its /64.
+
+    Raises ValueError, which says what was found.
+    """
+    network = parse_network(text)
+    if network.prefixlen == network.max_prefixlen:
+        if network.version == 4:
+            return str(network.network_address)
+        if "/" not in text:
+            return str(network.supernet(new_prefix=64))
+    return str(network)
+
+
 def describe_too_wide(network: Network) -> str | None:
     """Say what is wrong with a network too wide to be trusted or allowed; ``None`` if it is narrow enough.
 

@@ -19,6 +19,7 @@ from secguard.failures import report_failure
 from secguard.network import ClientAddress
 from secguard.pipeline.parts import get_locks, get_replica, get_store
 from secguard.pipeline.reports import make_event, report_proposal, report_suppressed
+from secguard.privacy import shown_address
 
 #: Saves what was decided outside a request; wired by the app, since the database is a room above.
 save_now: Callable[[list[Any]], None] | None = None
@@ -37,7 +38,10 @@ def _offences(network: str) -> int:
     try:
         return count_offences(network)
     except Exception:
-        report_failure("earlier offences of %s could not be counted; its block lasts as long as a first one", network)
+        report_failure(
+            "earlier offences of %s could not be counted; its block lasts as long as a first one",
+            shown_address(network),
+        )
         return 0
 
 
@@ -106,7 +110,7 @@ def _threat_event(threat: Threat, context: RequestContext, address: ClientAddres
     rule = threat.rule
     event = make_event(
         EventType.SUSPICIOUS_ACTIVITY,
-        f"Threat {rule.name}: {threat.count} on {rule.subject} {threat.subject} within {rule.window:g} s",
+        f"Threat {rule.name}: {threat.count} on {rule.subject} {{}} within {rule.window:g} s",
         {
             "rule": rule.name,
             "subject": threat.subject,
@@ -121,6 +125,7 @@ def _threat_event(threat: Threat, context: RequestContext, address: ClientAddres
             "is_suspicious": True,
             "event_id": new_event_id(),
         },
+        name=threat.subject,
     )
     event.severity = rule.severity
     event.context["severity"] = rule.severity.value
@@ -135,7 +140,7 @@ def block(request: BlockRequest, context: RequestContext, *, saved: bool = False
     emit.emit(
         make_event(
             EventType.ADDRESS_BLOCKED,
-            f"Blocked {request.network}" + ("" if request.duration is None else f" for {request.duration:g} s"),
+            "Blocked {}" + ("" if request.duration is None else f" for {request.duration:g} s"),
             {
                 "subject": request.network,
                 "rule": request.rule,
@@ -147,6 +152,7 @@ def block(request: BlockRequest, context: RequestContext, *, saved: bool = False
                 **context.describe(context.address),
                 "event_id": new_event_id(),
             },
+            name=request.network,
         )
     )
     emit.send(
@@ -167,7 +173,7 @@ def lock(request: LockRequest, context: RequestContext, *, saved: bool = False) 
     locks.raise_here(LockEntry(request.digest, request.reference, expires, request.scope))
     event = make_event(
         EventType.ACCOUNT_LOCKED,
-        f"Account {request.account} locked" + ("" if request.duration is None else f" for {request.duration:g} s"),
+        "Account {} locked" + ("" if request.duration is None else f" for {request.duration:g} s"),
         {
             "username": request.account,
             "rule": request.rule,
@@ -179,6 +185,7 @@ def lock(request: LockRequest, context: RequestContext, *, saved: bool = False) 
             **context.describe(context.address),
             "event_id": new_event_id(),
         },
+        name=request.account,
     )
     emit.emit(event)
     emit.send(signals.account_locked, account=request.account, rule=request.rule)

@@ -11,7 +11,7 @@ from secguard.blocking.replica import BlockEntry
 from secguard.conf import MODE_VARIABLE, get_settings, until_settings_change
 from secguard.context import RequestContext
 from secguard.detection.detector import Attempt
-from secguard.events import AT_WILL, Event, EventType, new_event_id, spec_of
+from secguard.events import AT_WILL, Event, EventType, naming, new_event_id, spec_of
 
 
 @until_settings_change
@@ -19,11 +19,12 @@ def get_refusals() -> RefusalLog:
     return RefusalLog()
 
 
-def make_event(event_type: EventType, message: str, context: dict[str, Any]) -> Event:
-    """An event of our own, of its type's category and severity."""
+def make_event(event_type: EventType, message: str, context: dict[str, Any], *, name: str | None = None) -> Event:
+    """An event of our own, of its type's category and severity. ``name``: whom ``{}`` in the message stands for."""
     spec = spec_of(event_type)
     head = {"event_type": event_type.value, "category": spec.category.value, "severity": spec.severity.value}
-    return Event(event_type.value, message, spec.severity, spec.category, {**head, **context})
+    text, named = (message, None) if name is None else naming(message, name)
+    return Event(event_type.value, text, spec.severity, spec.category, {**head, **context}, name=named)
 
 
 def report_suppressed(network: str, reason: str, context: RequestContext, rule: str = "") -> None:
@@ -82,20 +83,20 @@ def note_suspicious(context: RequestContext, subject: str, *, rules: list[str]) 
 
 
 _REFUSALS = {
-    "blocked": (EventType.REQUEST_BLOCKED, "Refused {count} of blocked address {subject}"),
-    "attempt": (EventType.ATTEMPT_REFUSED, "Refused {count} over the limit from {subject}"),
-    "locked": (EventType.ATTEMPT_REFUSED, "Refused {count} at a locked account from {subject}"),
-    "suspicious": (EventType.REQUEST_BLOCKED, "Refused {count} of suspicious {subject}"),
-    "rate": (EventType.RATE_LIMIT_EXCEEDED, "Too many requests: {count} over the rate from {subject}"),
+    "blocked": (EventType.REQUEST_BLOCKED, "Refused {count} of blocked address {}"),
+    "attempt": (EventType.ATTEMPT_REFUSED, "Refused {count} over the limit from {}"),
+    "locked": (EventType.ATTEMPT_REFUSED, "Refused {count} at a locked account from {}"),
+    "suspicious": (EventType.REQUEST_BLOCKED, "Refused {count} of suspicious {}"),
+    "rate": (EventType.RATE_LIMIT_EXCEEDED, "Too many requests: {count} over the rate from {}"),
     "unknown": (
         EventType.CLIENT_ADDRESS_UNKNOWN,
-        "The client's address is unknown behind {subject}",
+        "The client's address is unknown behind {}",
     ),
     "proposed": (
         EventType.NETWORK_PROPOSED,
-        "Addresses of {subject} are blocked one after the other: the network may be meant",
+        "Addresses of {} are blocked one after the other: the network may be meant",
     ),
-    "suppressed": (EventType.BLOCK_SUPPRESSED, "Did not refuse {subject}, which rules would block"),
+    "suppressed": (EventType.BLOCK_SUPPRESSED, "Did not refuse {}, which rules would block"),
 }
 #: Instead of a subject, where there were so many that they have no lines of their own.
 _CROWD = "({} others)"
@@ -113,7 +114,7 @@ def _report_refusals(episode: Episode, count: int, details: dict[str, Any]) -> N
     kind, _, detail = episode.kind.partition(":")
     event_type = _type_of(episode.kind)
     if kind == "repeated":
-        message = f"{detail.replace('_', ' ').capitalize()}: {{count}} of {{subject}}"
+        message = f"{detail.replace('_', ' ').capitalize()}: {{count}} of {{}}"
     else:
         message = _REFUSALS[kind][1]
     requests = "1 request" if count == 1 else f"{count} requests"
@@ -121,7 +122,7 @@ def _report_refusals(episode: Episode, count: int, details: dict[str, Any]) -> N
     if kind == "locked":
         context |= {"locked": True, "lock": detail}
     context["event_id"] = new_event_id()
-    event = make_event(event_type, message.format(count=requests, subject=episode.subject), context)
+    event = make_event(event_type, message.replace("{count}", requests), context, name=episode.subject)
     event.is_counted = True
     emit.emit(event)
 

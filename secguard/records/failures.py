@@ -165,8 +165,8 @@ def _exceeded(failure: Failure, count: int, limit: int, request: LockRequest | N
         **context.describe(context.address),
         "event_id": new_event_id(),
     }
-    message = f"{count} consecutive failed logins of {account}"
-    emit.emit(make_event(EventType.CONSECUTIVE_FAILURES_EXCEEDED, message, details))
+    message = f"{count} consecutive failed logins of {{}}"
+    emit.emit(make_event(EventType.CONSECUTIVE_FAILURES_EXCEEDED, message, details, name=account))
     if request is None:
         report_suppressed(account, "monitor", context, rule=CONSECUTIVE_FAILURES)
     else:

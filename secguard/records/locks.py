@@ -95,7 +95,7 @@ def report_unlocked(account: str, count: int, *, reason: str, by: str) -> None:
         "count": count,
         "event_id": new_event_id(),
     }
-    emit.emit(make_event(EventType.ACCOUNT_UNLOCKED, f"Account {account} unlocked", details))
+    emit.emit(make_event(EventType.ACCOUNT_UNLOCKED, "Account {} unlocked", details, name=account))
     emit.send(signals.account_unlocked, account=account, by=by)
 
 

@@ -15,8 +15,10 @@ from secguard.context import context_for
 from secguard.events import EventType, new_event_id
 from secguard.failures import report_failure
 from secguard.models import AllowedNetwork, Block
+from secguard.network import canonical_network as canonical_network
 from secguard.network import describe_too_wide, parse_network
 from secguard.pipeline import block, get_replica, make_event
+from secguard.privacy import shown_address
 from secguard.records.counters import reset_counters
 from secguard.records.database import announce, database, database_now, insert
 from secguard.records.synchroniser import get_synchroniser
@@ -63,7 +65,7 @@ def unblock_network(network: str, *, reason: str = "", by: str = "", keep_counte
             reset_counters(canonical, counters)
         except Exception:
             # Settings that are wrong, which is when somebody needs to be let in: the block is lifted all the same.
-            report_failure("the counters of %s could not be reset", canonical)
+            report_failure("the counters of %s could not be reset", shown_address(canonical))
     if lifted:
         details = {
             "subject": canonical,
@@ -72,7 +74,7 @@ def unblock_network(network: str, *, reason: str = "", by: str = "", keep_counte
             "count": lifted,
             "event_id": new_event_id(),
         }
-        emit.emit(make_event(EventType.ADDRESS_UNBLOCKED, f"Unblocked {canonical}", details))
+        emit.emit(make_event(EventType.ADDRESS_UNBLOCKED, "Unblocked {}", details, name=canonical))
         emit.send(signals.address_unblocked, network=canonical, by=by)
     return lifted
 
@@ -118,7 +120,7 @@ def allow_network(network: str, *, duration: float | None = None, reason: str = 
     lasts = "" if duration is None else f" for {duration:g} s"
     details = {"subject": canonical, "reason": reason, "duration_seconds": duration, "by": by}
     details |= {"reference": str(row.reference), "event_id": new_event_id()}
-    emit.emit(make_event(EventType.NETWORK_ALLOWED, f"Allowed {canonical}{lasts}", details))
+    emit.emit(make_event(EventType.NETWORK_ALLOWED, "Allowed {}" + lasts, details, name=canonical))
     lifted = unblock_network(canonical, reason=reason or "allowed", by=by)
     return Allowance(canonical, str(row.reference), lifted)
 
@@ -138,19 +140,5 @@ def disallow_network(network: str, *, reason: str = "", by: str = "") -> int:
     announce(alias)
     if ended:
         details = {"subject": canonical, "by": by, "reason": reason, "count": ended, "event_id": new_event_id()}
-        emit.emit(make_event(EventType.NETWORK_DISALLOWED, f"No longer allowed: {canonical}", details))
+        emit.emit(make_event(EventType.NETWORK_DISALLOWED, "No longer allowed: {}", details, name=canonical))
     return ended
-
-
-def canonical_network(text: str) -> str:
-    """The one spelling of a network: an IPv4 address, else CIDR; a single IPv6 address is its /64.
-
-    Raises ValueError, which says what was found.
-    """
-    network = parse_network(text)
-    if network.prefixlen == network.max_prefixlen:
-        if network.version == 4:
-            return str(network.network_address)
-        if "/" not in text:
-            return str(network.supernet(new_prefix=64))
-    return str(network)

@@ -75,8 +75,8 @@ def _mail_link(lock: LockRequest) -> None:
         subject, body = _render(lock, user)
     EmailMessage(subject, body, to=[mail_address(user)]).send()
     details = {"username": user.get_username(), "reference": lock.reference, "event_id": new_event_id()}
-    message = f"Mailed an unlock link to the owner of {user.get_username()}"
-    emit.emit(make_event(EventType.UNLOCK_MAIL_SENT, message, details))
+    message = "Mailed an unlock link to the owner of {}"
+    emit.emit(make_event(EventType.UNLOCK_MAIL_SENT, message, details, name=str(user.get_username())))
 
 
 def _render(lock: LockRequest, user: object) -> tuple[str, str]:
