@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.conf import settings as django_settings
@@ -103,9 +104,7 @@ def get_shown() -> Shown | None:
         return None
     digest = keyed_digest(key)
 
-    def pseudonym(kind: str, text: str) -> str:
-        return f"{kind}:{digest(kind, text).hex()[:16]}"
-
+    pseudonym = partial(_pseudonym, digest)
     if mode == "truncate":
         return Shown(_of_networks(_truncated_network), _truncated_name, pseudonym)
 
@@ -147,6 +146,18 @@ def _truncated_name(text: str) -> str:
     name = normalize_identifier(text) or ""
     first = name[0] if len(name) > 2 and name[0].isalnum() else ""
     return f"{first}{ELLIPSIS}" + (f"@{ELLIPSIS}" if "@" in name else "")
+
+
+def forms_of_address(text: str) -> tuple[str, ...]:
+    """As what an address or network stands in rows, whatever PRIVACY said when they were written: as it is, and as its
+    pseudonym. Truncated it is one of many, and nobody's."""
+    canonical = canonical_network(text)
+    digest = keyed_digest(get_settings().hmac_key)
+    return canonical, _pseudonym(digest, "ip", canonical)
+
+
+def _pseudonym(digest: Callable[..., bytes], kind: str, text: str) -> str:
+    return f"{kind}:{digest(kind, text).hex()[:16]}"
 
 
 # -- events --------------------------------------------------------------------------------------------------------

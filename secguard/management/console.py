@@ -23,10 +23,11 @@ _MAX_CELL = 80
 
 def write_json(command: BaseCommand, value: object) -> None:
     """Print a value as JSON: times in ISO 8601, durations in seconds."""
-    command.stdout.write(json.dumps(value, indent=2, default=_plain))
+    command.stdout.write(json.dumps(value, indent=2, default=plain_value))
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """What ``json`` takes for a value that it does not know."""
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     if isinstance(value, datetime):

@@ -2,77 +2,104 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from secguard import emit
-from secguard.detection import Observation
 from secguard.detection.detector import account_key
 from secguard.events import EventType, new_event_id
 from secguard.logging import get_event_logger
-from secguard.models import AccountLock, AllowedNetwork, Block, FailureCount
-from secguard.network import parse_network
+from secguard.models import EventRecord
 from secguard.pipeline import get_store, make_event
-from secguard.records.accounts import account_of
+from secguard.records.chain import BLANK, mark_of_erasure
 from secguard.records.database import database, database_now
-from secguard.records.operators import canonical_network
+from secguard.records.subjects import Subject, account_subject, decisions_of, events_of, network_subject
 from secguard.records.synchroniser import get_synchroniser
 
+#: Events erased in one transaction. SQLite of old takes 999 values in one query.
+BATCH = 300
 #: What of a row may tell whom it is about, besides its network.
 _TEXTS = {"reason": "", "lift_reason": ""}
 
 
-def forget_account(account: str, *, by: str = "") -> dict[str, int]:
-    """Erase an account: its counters, its name in locks, its count of consecutive failures. → what was done.
+def _ignore(done: int) -> None:
+    """Nobody watches."""
+
+
+def forget_account(account: str, *, by: str = "", progress: Callable[[int], None] = _ignore) -> dict[str, int]:
+    """Erase an account: its counters, its name in locks, its count of consecutive failures, and what the rows of its
+    events say of anybody. → what was done.
 
     A lock in force holds on, by its digest alone; those that ended are deleted. Raises ValueError for what is no
     account.
     """
-    found = account_of(account)
+    subject = account_subject(account)
     get_synchroniser().save_waiting()
-    for digest in found.digests:  # the name's own, which may be a link, and the canonical one's
+    for digest in subject.digests:  # the name's own, which may be a link, and the canonical one's
         _reset_records([account_key(digest).decode()])
-    _reset(Observation(account=found.name))
+    _reset(subject)
     alias = database()
     with transaction.atomic(using=alias):
-        theirs = Q(digest__in=found.digests) | Q(account=found.name[:254])
-        done = _erase(AccountLock.objects.using(alias).filter(theirs), "locks", alias, account="")
-        counts = FailureCount.objects.using(alias).filter(theirs)
-        done["failure_counts_deleted"] = counts.delete()[0]
-    _report("account", done, by)
-    return done
+        rows = decisions_of(subject, alias)
+        done = _erase(rows["locks"], "locks", alias, account="")
+        done["failure_counts_deleted"] = rows["failure_counts"].delete()[0]
+    return _finish(subject, alias, done, by, progress)
 
 
-def forget_network(network: str, *, by: str = "") -> dict[str, int]:
-    """Erase an address or network: its counters, blocks of exactly it that ended, and the reasons of the others.
+def forget_network(network: str, *, by: str = "", progress: Callable[[int], None] = _ignore) -> dict[str, int]:
+    """Erase an address or network: its counters, blocks of exactly it that ended, the reasons of the others, and what
+    the rows of its events say of anybody.
 
     A block in force holds on. Counters of it together with an account cannot be found; they end with their windows.
     Raises ValueError for what is no network.
     """
-    canonical = canonical_network(network)
+    subject = network_subject(network)
     get_synchroniser().save_waiting()
-    _reset(_observation(canonical))
+    _reset(subject)
     alias = database()
     with transaction.atomic(using=alias):
-        blocks = Block.objects.using(alias).filter(network=canonical)
-        _reset_records(blocks.exclude(counter="").values_list("counter", flat=True))
-        done = _erase(blocks, "blocks", alias)
-        done |= _erase(AllowedNetwork.objects.using(alias).filter(network=canonical), "allowed", alias)
-    _report("address", done, by)
+        rows = decisions_of(subject, alias)
+        _reset_records(rows["blocks"].exclude(counter="").values_list("counter", flat=True))
+        done = _erase(rows["blocks"], "blocks", alias) | _erase(rows["allowed"], "allowed", alias)
+    return _finish(subject, alias, done, by, progress)
+
+
+def _finish(
+    subject: Subject, alias: str, done: dict[str, int], by: str, progress: Callable[[int], None]
+) -> dict[str, int]:
+    done["events_blanked"] = erase_events(events_of(subject, alias), alias, progress)
+    _report(subject.kind, done, by)
     return done
 
 
-def _observation(canonical: str) -> Observation:
-    network = parse_network(canonical)
-    single = network.prefixlen == (32 if network.version == 4 else 64)
-    return Observation(canonical) if single else Observation(network=canonical)
+def erase_events(found: Iterable[QuerySet[EventRecord]], alias: str, progress: Callable[[int], None] = _ignore) -> int:
+    """Blank what identifies anybody in these rows, a batch at a time, and mark under the project's key that it was.
+    → how many there were.
+
+    Time, type, rule, count and country stay, and with them the row's link. Stopped half-way, it goes on the next time.
+    """
+    done = 0
+    for rows in found:
+        last = 0
+        while batch := list(rows.filter(erasure="", pk__gt=last).order_by("pk").only("pk", "event_id")[:BATCH]):
+            last = batch[-1].pk
+            for row in batch:
+                row.erasure = mark_of_erasure(row.event_id)
+            with transaction.atomic(using=alias):
+                EventRecord.objects.using(alias).bulk_update(batch, ["erasure"])
+                chosen = EventRecord.objects.using(alias).filter(pk__in=[row.pk for row in batch])
+                chosen.update(**BLANK, nonce="")
+            done += len(batch)
+            progress(done)
+    return done
 
 
-def _reset(who: Observation) -> None:
+def _reset(subject: Subject) -> None:
     pipeline = get_event_logger().pipeline
-    pipeline.run(pipeline.detector.reset(pipeline.detector.records_of(who)))
+    pipeline.run(pipeline.detector.reset(pipeline.detector.records_of(subject.observation)))
 
 
 def _reset_records(keys: Any) -> None:

@@ -191,14 +191,17 @@ class _Walk:
         self._expected = "found"
 
 
-def linked_rows(rows: Any, head: ChainHead, fresh: Callable[[], ChainHead | None]) -> Iterator[Row]:
+def linked_rows(
+    rows: Any, head: ChainHead, fresh: Callable[[], ChainHead | None], *, upto: int | None = None
+) -> Iterator[Row]:
     """The rows between anchor and head whose links hold, in order. Raises BrokenChainError at the first that does not.
 
-    ``fresh``: reads the head again; what is pruned meanwhile is passed over.
+    ``fresh``: reads the head again; what is pruned meanwhile is passed over. ``upto``: the last place that is wanted.
     """
     at, link = head.anchor_sequence, head.anchor_link
-    while at < head.sequence:
-        end = min(at + BATCH, head.sequence)
+    last = head.sequence if upto is None else upto
+    while at < last:
+        end = min(at + BATCH, last)
         batch = rows_between(rows, at, end)
         fits = True
         for number, row in enumerate(batch):
@@ -215,7 +218,7 @@ def linked_rows(rows: Any, head: ChainHead, fresh: Callable[[], ChainHead | None
             at, link = now.anchor_sequence, now.anchor_link
             continue
         _tell_gap(rows, at, head, batch)
-    if link != head.link:
+    if at == head.sequence and link != head.link:
         raise BrokenChainError("head", head.sequence, "", "the head names another link than its row has")
 
 

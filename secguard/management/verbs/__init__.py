@@ -15,7 +15,9 @@ from secguard.management.verbs import (
     prune,
     selftest,
     status,
+    subject,
     unblock,
+    verify,
 )
 
 #: Each has ``add_arguments(parser)`` and ``handle(command, **options)``, which returns the exit code.
@@ -29,6 +31,8 @@ ALL: dict[str, ModuleType] = {
     "import": importing,
     "export": export,
     "selftest": selftest,
+    "verify": verify,
     "prune": prune,
     "forget": forget,
+    "subject": subject,
 }

@@ -1,8 +1,9 @@
 """Erase what is stored of a person: an account, or an address.
 
 Counters are dropped. Blocks, locks and allowed networks that ended are deleted; those in force hold on, and lose the
-account's name and the reasons. The counts of both together (rules over pairs) cannot be found: they end with their
-windows, within a week. What stands in the log is not reached.
+account's name and the reasons. Events lose whatever identifies anybody in them: address, names, path, user agent,
+message and further details; their time, type, rule, count and country stay. The counts of both together (rules over
+pairs) cannot be found: they end with their windows, within a week. What stands in the log is not reached.
 
 Exit codes: 0 erased, 1 wrong input or not confirmed, 4 the store is away: its counters were not reached.
 """
@@ -15,7 +16,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from secguard.management.arguments import anybody, operator
-from secguard.management.console import cell, confirm, number_of, write_json
+from secguard.management.console import Progress, cell, confirm, number_of, write_json
 from secguard.pipeline import get_store
 from secguard.records.erasure import forget_account, forget_network
 
@@ -28,6 +29,7 @@ _SAID = {
     "locks_deleted": ("lock", "deleted"),
     "locks_blanked": ("lock", "left in force without the name"),
     "failure_counts_deleted": ("count of failures", "deleted"),
+    "events_blanked": ("event", "left without what identifies anybody"),
 }
 
 
@@ -42,10 +44,11 @@ def handle(command: BaseCommand, **options: Any) -> int:
     whom = subject.network or f"the account {cell(subject.account)}"
     if not options["yes"]:
         confirm(f"What is stored of {whom} will be erased.", otherwise="Nothing was erased.")
-    if subject.network:
-        done = forget_network(subject.network, by=operator())
-    else:
-        done = forget_account(subject.account, by=operator())
+    with Progress("events erased") as progress:
+        if subject.network:
+            done = forget_network(subject.network, by=operator(), progress=progress)
+        else:
+            done = forget_account(subject.account, by=operator(), progress=progress)
     degraded = get_store().degraded
     if options["json"]:
         write_json(command, {**done, "counters_reached": not degraded})
