@@ -79,7 +79,7 @@ def _not_there(rows: Sequence[EventRecord], alias: str) -> list[EventRecord]:
         ids = [row.event_id for row in rows[at : at + BATCH]]
         there.update(EventRecord.objects.using(alias).filter(event_id__in=ids).values_list("event_id", flat=True))
     for row in rows:
-        row.sequence, row.link = None, ""
+        row.pk, row.sequence, row.link = None, None, ""  # what an attempt left that was rolled back
     return [row for row in rows if row.event_id not in there]
 
 

@@ -13,6 +13,7 @@ from secguard.events import EventType, new_event_id
 from secguard.pipeline import get_store, make_event
 from secguard.records.database import database
 from secguard.records.readings import read
+from secguard.records.recorder import get_recorder
 from secguard.records.subjects import Subject, account_subject, decisions_of, events_of, network_subject
 from secguard.records.synchroniser import get_synchroniser
 
@@ -59,6 +60,7 @@ def disclose_network(network: str, *, by: str = "") -> Disclosure:
 
 def _disclose(subject: Subject, by: str) -> Disclosure:
     get_synchroniser().save_waiting()
+    get_recorder().save_waiting()
     alias, store = database(), get_store()
     counts = {name: rows.count() for name, rows in decisions_of(subject, alias).items()}
     counts["events"] = sum(rows.count() for rows in events_of(subject, alias))

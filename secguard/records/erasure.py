@@ -16,6 +16,7 @@ from secguard.models import EventRecord
 from secguard.pipeline import get_store, make_event
 from secguard.records.chain import BLANK, mark_of_erasure
 from secguard.records.database import database, database_now
+from secguard.records.recorder import get_recorder
 from secguard.records.subjects import Subject, account_subject, decisions_of, events_of, network_subject
 from secguard.records.synchroniser import get_synchroniser
 
@@ -38,6 +39,7 @@ def forget_account(account: str, *, by: str = "", progress: Callable[[int], None
     """
     subject = account_subject(account)
     get_synchroniser().save_waiting()
+    get_recorder().save_waiting()
     for digest in subject.digests:  # the name's own, which may be a link, and the canonical one's
         _reset_records([account_key(digest).decode()])
     _reset(subject)
@@ -58,6 +60,7 @@ def forget_network(network: str, *, by: str = "", progress: Callable[[int], None
     """
     subject = network_subject(network)
     get_synchroniser().save_waiting()
+    get_recorder().save_waiting()
     _reset(subject)
     alias = database()
     with transaction.atomic(using=alias):

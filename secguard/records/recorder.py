@@ -18,6 +18,7 @@ from secguard.events import NUMEROUS, Event, EventType, Severity, new_event_id
 from secguard.failures import report_failure
 from secguard.models import EventRecord
 from secguard.pipeline import make_event
+from secguard.records import chain
 from secguard.records.database import database
 from secguard.records.rows import aggregate, is_recorded, row_of
 
@@ -164,10 +165,7 @@ class Recorder:
 
 def insert(rows: Sequence[EventRecord]) -> None:
     """Write rows, in one transaction. Raises the database's errors."""
-    alias = database()
-    with transaction.atomic(using=alias):
-        # A row may be there already, if only the answer to an earlier attempt was lost.
-        EventRecord.objects.using(alias).bulk_create(rows, batch_size=BATCH, ignore_conflicts=True)
+    chain.insert(rows, database())
 
 
 @until_settings_change

@@ -15,6 +15,7 @@ from secguard.detection import normalize_identifier
 from secguard.events import NUMEROUS, Event, EventType, Severity, new_event_id
 from secguard.logging import get_event_logger
 from secguard.models import EventRecord
+from secguard.privacy import shown_account, shown_address
 from secguard.records.operators import canonical_network
 
 #: Bytes of what a row says besides its columns; a longer one loses the largest values.
@@ -52,10 +53,10 @@ def _is_after_failures(event: Event) -> bool:
 
 
 def row_of(event: Event) -> EventRecord:
-    """The row of an event, not saved."""
-    context = event.context
-    about = context.get("subject") if event.type in _ABOUT_A_NETWORK else context.get("ip_address")
-    account = _account(context)
+    """The row of an event, not saved. It shows what the line shows; what is searched by is made of what happened."""
+    context, truth = event.context, (event.original or event).context
+    about = truth.get("subject") if event.type in _ABOUT_A_NETWORK else truth.get("ip_address")
+    account = _account(truth)
     given = {name: _text(name, context.get(name)) for name in _COLUMNS if name not in ("count", "message")}
     event_id = _uuid(context.get("event_id"))
     return EventRecord(
@@ -65,8 +66,8 @@ def row_of(event: Event) -> EventRecord:
         category=event.category.value,
         severity=event.severity.value,
         message=_text("message", event.message),
-        network=_network(about),
-        account=_text("account", account),
+        network=shown_address(_network(about)),
+        account=_text("account", shown_account(account)),
         account_digest=_digest(account),
         count=_count(context.get("count")),
         extra=_extra(context),

@@ -13,9 +13,11 @@ from django.test import override_settings
 from secguard import records
 from secguard.detection import Observation
 from secguard.logging import security_event_logger
-from secguard.models import AccountLock, AllowedNetwork, Block, FailureCount
+from secguard.models import AccountLock, AllowedNetwork, Block, EventRecord, FailureCount
 from secguard.pipeline import get_locks, get_store
+from secguard.records import erasure
 from secguard.records.readings import read
+from secguard.records.verification import verify
 from secguard.testing import capture_events
 from tests.command.running import (
     ANNA,
@@ -60,6 +62,7 @@ def test_an_account_is_forgotten_and_its_lock_holds() -> None:
         "  2 locks deleted",
         "  1 lock left in force without the name",
         "  1 count of failures deleted",
+        "  1 event left without what identifies anybody",
     ]
     lock = AccountLock.objects.exclude(pk=other.pk).get()
     assert (lock.account, lock.reason, lock.digest) == ("", "", digest_of())
@@ -113,6 +116,7 @@ def test_an_address_is_forgotten_and_its_block_holds() -> None:
         "  2 blocks left in force without a reason",
         "  1 allowed network deleted",
         "  1 allowed network left in force without a reason",
+        "  3 events left without what identifies anybody",
     ]
     mine = Block.objects.filter(network=HOST)
     assert [(row.reason, row.lifted_at) for row in mine] == [("", None)] * 2
@@ -144,6 +148,83 @@ def test_an_ipv6_address_is_its_64_and_a_network_is_itself() -> None:
     assert not Block.objects.exists()
 
 
+# -- events ----------------------------------------------------------------------------------------------------------
+
+IDENTIFYING = {"message", "ip_address", "network", "account", "account_digest", "user_id", "path", "user_agent"} | {
+    "request_id",
+    "extra",
+}
+
+
+def left_of(event: EventRecord) -> set[str]:
+    return {name for name in IDENTIFYING if getattr(event, name)}
+
+
+@override_settings(SECGUARD={"PERSIST_EVENTS": "all", "AUDIT_CHAIN": True})
+@pytest.mark.parametrize(("subject", "places"), [(ANNA, {1, 3}), (HOST, {1, 2})])
+def test_events_lose_what_identifies_anybody_and_their_links_hold(subject: str, places: set[int]) -> None:
+    fail(1, HOST, ANNA)
+    fail(1, HOST, "ben")
+    fail(1, OTHER, ANNA)
+    fail(1, OTHER, "carl")
+    records.save_at_exit()
+    kept = ("event_type", "timestamp", "severity", "category")
+    before = list(EventRecord.objects.order_by("sequence").values(*kept))
+    secguard("forget", subject, "--yes")
+    rows = EventRecord.objects.filter(sequence__lte=4).order_by("sequence")
+    assert list(rows.values(*kept)) == before
+    for event in rows:
+        if event.sequence in places:
+            assert left_of(event) == set()
+        else:
+            assert left_of(event) >= {"account", "network", "message"}
+    found = verify()
+    assert (found.broken, found.erased, found.checked) == (None, 2, 5)
+
+
+def test_events_under_the_other_name_of_a_user_are_his(django_user_model: Any) -> None:
+    user = django_user_model.objects.create_user("anna", ANNA)
+    with override_settings(SECGUARD={"PERSIST_EVENTS": "all"}):
+        fail(1, HOST, "anna")
+        fail(1, OTHER, ANNA)
+        security_event_logger.log_logout(user_id=user.pk, ip_address=HOST)
+        security_event_logger.log_logout(user_id=user.pk + 1, ip_address=HOST)
+        records.save_at_exit()
+        assert "4 events" not in secguard("forget", ANNA, "--yes")
+    left = EventRecord.objects.filter(erasure="").exclude(event_type="data_erased")
+    assert [event.user_id for event in left if event.event_type == "logout"] == [str(user.pk + 1)]
+    assert not left.filter(event_type="login_failed").exists()
+
+
+def test_events_of_a_name_that_two_users_share_are_not_the_others(django_user_model: Any) -> None:
+    victim = django_user_model.objects.create_user("anna", "")
+    django_user_model.objects.create_user("ANNA", "")
+    with override_settings(SECGUARD={"PERSIST_EVENTS": "all"}):
+        security_event_logger.log_logout(user_id=victim.pk, username="somebody", ip_address=HOST)
+        records.save_at_exit()
+        secguard("forget", "anna", "--yes")
+    assert EventRecord.objects.get(event_type="logout").account == "somebody"
+
+
+@pytest.mark.parametrize("before", ["plain", "hmac"])
+def test_an_address_is_found_as_it_was_shown_before(before: str) -> None:
+    key = {"HMAC_KEY": "0123456789abcdef", "PERSIST_EVENTS": "all"}
+    with override_settings(SECGUARD={"PRIVACY": before, **key}):
+        fail(1)
+        records.save_at_exit()
+    with override_settings(SECGUARD={"PRIVACY": "hmac" if before == "plain" else "plain", **key}):
+        assert as_json("forget", HOST, "--yes")["events_blanked"] == 1
+
+
+def test_a_search_in_batches_finds_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasure, "BATCH", 2)
+    with override_settings(SECGUARD={"PERSIST_EVENTS": "all", "RULES": {"brute_force": None}}):
+        fail(5)
+        records.save_at_exit()
+        assert as_json("forget", ANNA, "--yes")["events_blanked"] == 5
+        assert as_json("forget", ANNA, "--yes")["events_blanked"] == 0
+
+
 # -- what is said --------------------------------------------------------------------------------------------------
 
 
@@ -167,6 +248,7 @@ def test_programs_read_what_was_done() -> None:
         "locks_deleted": 1,
         "locks_blanked": 0,
         "failure_counts_deleted": 0,
+        "events_blanked": 0,
         "counters_reached": True,
     }
 
