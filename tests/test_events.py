@@ -72,6 +72,7 @@ def test_the_table_knows_nothing_but_event_types() -> None:
         ("consecutive_failures_exceeded", "account", "critical", "authn_login_fail_max"),
         ("unlock_mail_sent", "account", "info", "user_updated"),
         ("data_erased", "system", "warning", "sensitive_delete"),
+        ("data_exported", "system", "warning", "sensitive_read"),
         ("client_address_unknown", "system", "warning", "sys_monitor_disabled"),
         ("mode_overridden", "system", "warning", "sys_monitor_disabled"),
         ("degraded", "system", "error", "sys_monitor_disabled"),

@@ -69,6 +69,7 @@ def shown(verb: str) -> Iterator[Shown]:
 def settled(written: str) -> str:
     """Without what is different each time: references, times, what a second takes off, and the columns' widths."""
     written = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<reference>", written)
+    written = re.sub(r"[0-9a-f]{64}", "<link>", written)
     written = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "<time>", written)
     written = re.sub(r"\b(in|another) \d+[dhms]( \d+[dhms])?\b", r"\1 <duration>", written)
     written = re.sub(r"\d+ ms\b", "<time> ms", written)
@@ -97,6 +98,11 @@ def _ready_for_export() -> None:
     allowed_row("203.0.113.4")
 
 
+def _decided() -> None:
+    records.block_network("203.0.113.0/24", by="deploy")
+    records.lock_account("alice@example.com", by="deploy")
+
+
 def _nothing() -> None:
     pass
 
@@ -108,9 +114,12 @@ BEFORE: dict[str, Callable[[], None]] = {
     "import": _listed,
     "export": _ready_for_export,
     "forget": _attacked,
+    "subject": _attacked,
+    "verify": _decided,
 }
 #: The site of the page: with proxies where their way is explained, and counters that all processes share.
 SETTINGS: dict[str, Any] = {"BLOCK_JITTER": 0, "TRUSTED_PROXIES": ["10.0.0.0/8"]}
+MORE: dict[str, dict[str, Any]] = {"verify": {"AUDIT_CHAIN": True}}
 
 
 @pytest.mark.django_db
@@ -120,7 +129,7 @@ def test_the_page_shows_what_a_verb_writes(verb: str, tmp_path: Path, monkeypatc
     monkeypatch.setenv("LOGNAME", "deploy")
     examples = list(shown(verb))
     assert examples
-    with override_settings(SECGUARD=SETTINGS):
+    with override_settings(SECGUARD={**SETTINGS, **MORE.get(verb, {})}):
         if verb != "status":  # which is that of a new project
             get_store().shared = True
         BEFORE.get(verb, _nothing)()

@@ -19,6 +19,8 @@ from psycopg import sql
 from tests.conftest import _free_port
 from tests.faults.database import postgres_url
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 PROCESSES, TIMES, ROWS = 8, 6, 3
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
