@@ -187,7 +187,7 @@ class _Veil:
         self._shown = shown
         self._kind = context.get("subject_type")
         self._names = sorted({*_names_in(context)} - {""}, key=len, reverse=True)
-        self._patterns = [(_pattern(name), shown.account(name)) for name in self._names if name.lower() not in _WORDS]
+        self._sought = [(name.rstrip(ELLIPSIS).casefold(), name) for name in self._names if name.lower() not in _WORDS]
         self.context = {key: self._value(key, value) for key, value in context.items()}
 
     def message(self, event: Event) -> str:
@@ -246,9 +246,11 @@ class _Veil:
 
     def _text(self, text: str) -> str:
         """A text that people wrote: the event's own names, and whatever is an address of either kind."""
-        for pattern, instead in self._patterns:
-            text = instead.join(pattern.split(text))
-        text = _MAIL.sub(lambda found: self._shown.account(found[0]), text)
+        for sought, name in self._sought:
+            if sought in text.casefold():  # else no pattern needs to be made, which costs more than all the rest
+                text = self._shown.account(name).join(_pattern(name).split(text))
+        if "@" in text:
+            text = _MAIL.sub(lambda found: self._shown.account(found[0]), text)
         return _ADDRESS.sub(lambda found: self._shown.address(found[0]), text)
 
 

@@ -20,6 +20,7 @@ from secguard.detection import normalize_identifier
 from secguard.events import Event, EventType
 from secguard.formatters import SecurityJsonFormatter, text
 from secguard.logging import SecurityEvent, security_event_logger, security_logger
+from secguard.models import EventRecord
 from secguard.pipeline import make_event, report_all_refusals, report_degraded
 from secguard.privacy import shown_account, shown_address
 from secguard.signals import threat_detected
@@ -360,3 +361,42 @@ def log_everything(name: str, address: str) -> None:
         whom = str(details.get("subject") or details["username"])
         emit.emit(make_event(event_type, message, dict(details), name=whom))
     report_all_refusals()
+
+
+# -- rows ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_row_shows_what_its_line_shows_and_is_found_by_the_digest(mode: str) -> None:
+    with privacy(mode, PERSIST_EVENTS="all"):
+        events = captured(lambda: fail(5, HOST, MAIL))
+        records.save_at_exit()
+        rows = {str(row.event_id): row for row in EventRecord.objects.all()}
+        assert len(rows) == len(events)
+        for event in events:
+            row = rows[event.context["event_id"]]
+            assert row.message == event.message
+            assert row.network == shown_address(HOST)
+            if event.type == "login_failed":
+                assert (row.ip_address, row.account) == (shown_address(HOST), shown_account(MAIL))
+                assert row.account_digest == digest_of(MAIL)
+    shown = repr([(row.message, row.ip_address, row.network, row.account, row.extra) for row in rows.values()])
+    assert HOST not in shown
+    assert MAIL not in shown
+
+
+def test_the_name_of_no_account_is_the_same_pseudonym() -> None:
+    with privacy("hmac", UNKNOWN_ACCOUNT_NAMES="digest"):
+        (event,) = captured(lambda: fail(1, HOST, "nobody at all"))
+        assert event.context["username"] == shown_account("nobody at all")
+        assert event.message == f"Failed login attempt for {shown_account('nobody at all')}"
+
+
+def test_what_a_log_of_its_own_failures_says_is_shown_so_too(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("secguard.records.operators.reset_counters", lambda *given: 1 / 0)
+    with privacy("truncate"):
+        records.block_network(HOST)
+        records.unblock_network(HOST)
+    assert "the counters of 203.0.113.0/24 could not be reset" in caplog.text
