@@ -8,13 +8,13 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import F
 from django.test import override_settings
 
 from secguard.events import new_event_id
 from secguard.models import ChainHead, EventRecord
-from secguard.records import chain, verification
+from secguard.records import chain, get_recorder, verification
 from secguard.records.chain import BLANK, insert
 from secguard.records.verification import Place, Verification, verify
 
@@ -115,6 +115,33 @@ def test_what_is_rolled_back_leaves_no_gap() -> None:
         transaction.set_rollback(True)
     insert([row(8)], "default")
     assert (verify().checked, verify().broken) == (3, None)
+
+
+def test_an_attempt_that_failed_at_the_end_is_made_again_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row(number) for number in range(3)]
+    with monkeypatch.context() as patched:
+        patched.setattr(chain, "seal", lambda *given: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            insert(rows, "default")
+    assert not EventRecord.objects.exists()
+    insert([row(9)], "default")
+    insert(rows, "default")
+    assert (verify().checked, verify().broken) == (4, None)
+
+
+@override_settings(SECGUARD={"AUDIT_CHAIN": True, "PERSIST_EVENTS": "all"})
+def test_what_the_recorder_could_not_save_is_linked_when_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = get_recorder()
+    with monkeypatch.context() as patched:
+        patched.setattr(chain, "seal", away)
+        recorder.save([row(number) for number in range(3)])
+    assert len(recorder.waiting) == 3
+    recorder.save_waiting()
+    assert (verify().checked, verify().broken) == (3, None)
+
+
+def away(*given: object) -> None:
+    raise OperationalError("the database is away")
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 6, 7])
