@@ -32,6 +32,7 @@ PERSONAL = (
 #: What the fields of ``PERSONAL`` are once they are erased.
 BLANK: Mapping[str, Any] = {name: {} if name == "extra" else "" for name in PERSONAL}
 _EXACT = 2**53
+_encode = json.JSONEncoder(sort_keys=True).encode
 
 Mac = Callable[..., str]
 
@@ -43,8 +44,8 @@ def get_mac() -> Mac:
 
     def mac(*parts: str) -> str:
         # Each part is preceded by its length, so that no choice of parts looks like another one.
-        encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
-        return hmac.digest(key, b"".join(b"%d:%b" % (len(part), part) for part in encoded), "sha256").hex()
+        text = "".join([f"{len(part)}:{part}" for part in parts])
+        return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256").hex()
 
     return mac
 
@@ -144,22 +145,25 @@ def _values(row: EventRecord, names: Sequence[str]) -> list[Any]:
 def _spelt(value: Any) -> str:
     """One spelling for a value, whether it comes from memory or from any database."""
     if isinstance(value, str):
-        return value
+        return str(value)  # of a choice its value, as the database has it
     if isinstance(value, datetime):
         return (value.astimezone(timezone.utc).replace(tzinfo=None) if value.tzinfo else value).isoformat(" ")
     if isinstance(value, (dict, list)):
-        return json.dumps(_plain(value), sort_keys=True)
+        return _encode(_plain(value))
     return "" if value is None else str(value)
 
 
 def _plain(value: Any) -> Any:
     """JSON in which every number is spelt alike: PostgreSQL makes an integer of 1e20, MySQL one of 1.0."""
-    if isinstance(value, dict):
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return value
+    if kind is dict:
         return {str(key): _plain(each) for key, each in value.items()}
+    if kind is int:
+        return value if -_EXACT < value < _EXACT else float(value)
+    if kind is float:
+        return int(value) if value.is_integer() and -_EXACT < value < _EXACT else value
     if isinstance(value, (list, tuple)):
         return [_plain(each) for each in value]
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return value
-    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
-        return int(value)
-    return value if isinstance(value, int) and abs(value) < _EXACT else float(value)
+    return str(value)

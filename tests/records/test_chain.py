@@ -159,9 +159,11 @@ def test_everything_that_a_row_says_comes_back_as_it_was_linked() -> None:
         "numbers": [0, -0.0, 1.0, -1.5, 1e-7, 1e15, 1e16, 1e17, 123456789.125, 2**53, 2**63 - 1, -(2**63), 1e300, 0.1],
         "texts": ["", "ä", "\u2028", '"\\', "\U0001f600", "1.0"],
         "nested": {"b": {}, "a": [], "ä": None},
+        "choices": [EventRecord.Severity.ERROR, (1, 2)],
         "2": True,
     }
     insert([row(3, extra=extra, message=" é  ", user_agent="\u202e", count=None, rule="", path="/ä")], "default")
+    insert([row(4, severity=EventRecord.Severity.ERROR)], "default")
     assert verify().broken is None
 
 
