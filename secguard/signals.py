@@ -1,7 +1,7 @@
 """The signals that secguard sends. Receivers that raise are logged, and change nothing for the user.
 
 =================== ==========================================================================
-event_logged        ``event``: every event, after its line was written
+event_logged        ``event``: every event, after its line was written, and as that shows it
 threat_detected     ``threat``, ``event``, ``request`` (or None): a rule tripped
 address_blocked     ``network``, ``rule``, ``duration`` (seconds or None), ``reference``
 address_unblocked   ``network``, ``by``

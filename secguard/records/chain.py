@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import F, Max
 
 from secguard.conf import get_settings, until_settings_change
@@ -23,6 +23,9 @@ from secguard.models import ChainHead, EventRecord
 HEAD = 1
 #: Rows in one statement.
 BATCH = 500
+#: Seconds to wait for another writer on PostgreSQL, which itself would wait for ever for one that hangs. The rows are
+#: not lost: whoever saves next takes them along.
+LOCK_WAIT = 2.0
 #: What a link covers as it is, and what through its commitment: the fields that may identify somebody.
 STANDING = ("event_id", "timestamp", "event_type", "category", "severity", "country", "rule", "count", "method")
 PERSONAL = (
@@ -92,6 +95,11 @@ def locked_head(alias: str) -> ChainHead:
 
     Locked by writing to it: SQLite refuses to write in a transaction that has read, if others have written meanwhile.
     """
+    connection = connections[alias]
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            limit = "SELECT set_config('lock_timeout', %s, true) WHERE current_setting('lock_timeout') = '0'"
+            cursor.execute(limit, [f"{LOCK_WAIT * 1_000:.0f}"])
     rows = ChainHead.objects.using(alias).filter(pk=HEAD)
     if not rows.update(turns=F("turns") + 1):
         # Somebody has taken it away, unless this is the beginning: what follows must not fit what was there before.

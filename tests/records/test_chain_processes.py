@@ -112,6 +112,31 @@ def test_all_that_eight_processes_write_at_once_is_one_chain(environment: dict[s
     assert (found["broken"], found["checked"]) == (None, PROCESSES * TIMES * ROWS)
 
 
+@pytest.mark.parametrize("environment", [_postgres], ids=["postgresql"], indirect=True)
+def test_one_that_hangs_keeps_the_others_waiting_for_a_moment_only(environment: dict[str, str]) -> None:
+    database = json.loads(environment["CHAIN_DATABASE"])
+    code = (
+        "import django; django.setup()\n"
+        "from django.db import OperationalError\n"
+        "from secguard.records import chain\n"
+        "from tests.records.test_chain import row\n"
+        "chain.LOCK_WAIT = 0.2\n"
+        "try: chain.insert([row()], 'default')\n"
+        "except OperationalError: print('gave up')\n"
+    )
+    assert _run(environment, "-c", code).stdout == ""
+    with psycopg.connect(
+        host=database["HOST"],
+        port=database["PORT"],
+        user=database["USER"],
+        password=database["PASSWORD"],
+        dbname=database["NAME"],
+    ) as hanging:
+        hanging.execute("UPDATE secguard_chainhead SET turns = turns")
+        assert _run(environment, "-c", code).stdout == "gave up\n"
+    assert _verified(environment)["checked"] == 1
+
+
 def test_one_that_is_killed_leaves_no_gap(environment: dict[str, str]) -> None:
     with _writers(environment) as writers:
         killed = writers[0]
