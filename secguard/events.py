@@ -103,6 +103,7 @@ class EventType(_Text):
     NETWORK_PROPOSED = "network_proposed"
     NETWORK_ALLOWED = "network_allowed"
     NETWORK_DISALLOWED = "network_disallowed"
+    COUNTERS_RESET = "counters_reset"
     LIST_IMPORTED = "list_imported"
     CONSECUTIVE_FAILURES_EXCEEDED = "consecutive_failures_exceeded"
     UNLOCK_MAIL_SENT = "unlock_mail_sent"
@@ -179,6 +180,7 @@ VOCABULARY: Mapping[str, EventSpec] = {
     EventType.NETWORK_PROPOSED: EventSpec(_T, _ERROR, "malicious_extraneous"),
     EventType.NETWORK_ALLOWED: EventSpec(_T, _INFO, "authz_admin"),
     EventType.NETWORK_DISALLOWED: EventSpec(_T, _INFO, "authz_admin"),
+    EventType.COUNTERS_RESET: EventSpec(_T, _INFO, "authz_admin"),
     EventType.LIST_IMPORTED: EventSpec(_T, _INFO, "authz_admin"),
     EventType.CONSECUTIVE_FAILURES_EXCEEDED: EventSpec(_C, _CRITICAL, "authn_login_fail_max"),
     EventType.UNLOCK_MAIL_SENT: EventSpec(_C, _INFO, "user_updated"),

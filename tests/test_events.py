@@ -68,6 +68,7 @@ def test_the_table_knows_nothing_but_event_types() -> None:
         ("network_proposed", "threat", "error", "malicious_extraneous"),
         ("network_allowed", "threat", "info", "authz_admin"),
         ("network_disallowed", "threat", "info", "authz_admin"),
+        ("counters_reset", "threat", "info", "authz_admin"),
         ("list_imported", "threat", "info", "authz_admin"),
         ("consecutive_failures_exceeded", "account", "critical", "authn_login_fail_max"),
         ("unlock_mail_sent", "account", "info", "user_updated"),

@@ -29,6 +29,7 @@ CONSEQUENCES = frozenset(
         EventType.NETWORK_PROPOSED,
         EventType.NETWORK_ALLOWED,
         EventType.NETWORK_DISALLOWED,
+        EventType.COUNTERS_RESET,
         EventType.LIST_IMPORTED,
         EventType.CONSECUTIVE_FAILURES_EXCEEDED,
         EventType.UNLOCK_MAIL_SENT,

@@ -92,7 +92,7 @@ class Explanation:
 
 def explain_address(address: ClientAddress) -> Explanation:
     """An address that is known."""
-    history = _networks(_covering(parse_network(address.text)))
+    history = _networks(covering_names(parse_network(address.text)))
     readings, known = _readings(Observation(address.subject, address.network))
     request = _request_verdict(address, history)
     offences = _offences(address.subject, history)
@@ -116,7 +116,7 @@ def explain_address(address: ClientAddress) -> Explanation:
 
 def explain_network(network: Network) -> Explanation:
     """A network: the decisions about it and about what contains it, and its counters, if rules count such networks."""
-    history = _networks(_covering(network))
+    history = _networks(covering_names(network))
     counted = network.prefixlen == (24 if network.version == 4 else 48)
     readings, known = _readings(Observation(network=str(network) if counted else ""))
     blocks = _of(history, "block")
@@ -189,7 +189,7 @@ def _primary_key(account: str) -> str | None:
 # -- decisions -------------------------------------------------------------------------------------------------------
 
 
-def _covering(network: Network) -> list[str]:
+def covering_names(network: Network) -> list[str]:
     """Every network, as it is spelt in the tables, that includes this one; itself too."""
     names = [str(network.supernet(new_prefix=prefix)) for prefix in range(network.prefixlen + 1)]
     if network.prefixlen == network.max_prefixlen and network.version == 4:

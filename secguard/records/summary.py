@@ -9,6 +9,7 @@ from django.db.models import Count, Q, QuerySet
 
 from secguard.events import EventType
 from secguard.models import AccountLock, AllowedNetwork, Block, Decision, EventRecord
+from secguard.network import Network, parse_network
 from secguard.records.database import database, database_now
 
 D = TypeVar("D", bound=Decision)
@@ -55,3 +56,16 @@ def alerts_not_delivered(seconds: float = 3_600) -> int:
     since = database_now(alias) - timedelta(seconds=seconds)
     undelivered = EventRecord.objects.using(alias).filter(event_type=EventType.ALERT_NOT_DELIVERED)
     return undelivered.filter(timestamp__gt=since).count()
+
+
+def blocks_around(wanted: Network) -> list[str]:
+    """The wider networks in force that this one lies in, the widest first: they refuse it too."""
+    names = [str(wanted.supernet(new_prefix=prefix)) for prefix in range(wanted.prefixlen)]
+    found = set(in_force(Block).filter(network__in=names).values_list("network", flat=True))
+    return sorted(found, key=lambda name: parse_network(name).prefixlen)
+
+
+def lists_with(network: str) -> list[str]:
+    """The imported lists that have a block of exactly this network in force."""
+    rows = in_force(Block).filter(network=network).exclude(list_name="")
+    return sorted(set(rows.values_list("list_name", flat=True)))

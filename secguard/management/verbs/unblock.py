@@ -15,10 +15,8 @@ from django.core.management.base import BaseCommand
 from secguard import records
 from secguard.management.arguments import add_subject, network_or_account, operator
 from secguard.management.console import cell, number_of, write_json
-from secguard.models import Block
-from secguard.network import Network, parse_network
 from secguard.records.locks import unlock_account
-from secguard.records.summary import in_force
+from secguard.records.summary import blocks_around, lists_with
 
 NOTHING_LIFTED = 3
 
@@ -38,9 +36,9 @@ def handle(command: BaseCommand, **options: Any) -> int:
         text = f"Lifted {number_of(lifted, 'lock')} of {cell(subject.account)}."
         lines = [text if lifted else f"{cell(subject.account)} was not locked."]
     else:
-        lists = _lists(subject.network)
+        lists = lists_with(subject.network)
         lifted = records.unblock_network(subject.network, **given)
-        covering = _covering(subject.parsed)
+        covering = blocks_around(subject.parsed)
         facts = {"network": subject.network, "lifted": lifted, "still_inside": covering, "on_lists": lists}
         text = f"Lifted {number_of(lifted, 'block')} of {subject.network}."
         lines = [text if lifted else f"{subject.network} was not blocked."]
@@ -52,15 +50,3 @@ def handle(command: BaseCommand, **options: Any) -> int:
         for number, line in enumerate(lines):
             command.stdout.write(command.style.WARNING(line) if number else line)
     return 0 if lifted else NOTHING_LIFTED
-
-
-def _covering(wanted: Network) -> list[str]:
-    """The networks in force that this one lies in: they still refuse it."""
-    names = [str(wanted.supernet(new_prefix=prefix)) for prefix in range(wanted.prefixlen)]
-    found = set(in_force(Block).filter(network__in=names).values_list("network", flat=True))
-    return sorted(found, key=lambda name: parse_network(name).prefixlen)
-
-
-def _lists(network: str) -> list[str]:
-    rows = in_force(Block).filter(network=network).exclude(list_name="")
-    return sorted(set(rows.values_list("list_name", flat=True)))
