@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
-from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.admin import ShowFacets, SimpleListFilter
@@ -24,7 +23,8 @@ from secguard.admin.access import MANAGE, VIEW_EVENTS, demand, may, operator, sa
 from secguard.admin.forms import DecisionForm, ReasonActionForm
 from secguard.admin.links import page
 from secguard.admin.paging import BoundedChangeList, BoundedPaginator
-from secguard.admin.wording import duration, shown, state_badge, state_of
+from secguard.admin.search import id_of
+from secguard.admin.wording import duration, moment, shown, state_badge, state_of
 from secguard.logging import get_event_logger
 from secguard.models import Decision
 from secguard.records import database
@@ -156,17 +156,15 @@ class DecisionAdmin(_Admin[D]):
         return BoundedChangeList
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        return False  # the filters take what is theirs
+        return lookup in {"state", "rule", "list"}  # what the filters take
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         term = search_term.strip()
         if not term:
             return queryset, False
-        try:
-            return queryset.filter(reference=UUID(term)), False
-        except ValueError:
-            found = self.covering(term)
-            return (queryset.none() if found is None else queryset.filter(found)), False
+        reference = id_of(term)
+        found = Q(reference=reference) if reference else self.covering(term)
+        return (queryset.none() if found is None else queryset.filter(found)), False
 
     # -- pages -------------------------------------------------------------------------------------------------------
 
@@ -290,10 +288,10 @@ class DecisionAdmin(_Admin[D]):
         return state_badge(state_of(row, row.now))  # type: ignore[attr-defined]
 
     @admin.display(description=gettext_lazy("time left"), empty_value="")
-    def left(self, row: D) -> Any:
+    def left(self, row: D) -> str:
         now = row.now  # type: ignore[attr-defined]
         if state_of(row, now) != "in force":
-            return None
+            return ""
         return gettext("for good") if row.expires_at is None else duration((row.expires_at - now).total_seconds())
 
     @admin.display(description=gettext_lazy("whom"))
@@ -301,17 +299,19 @@ class DecisionAdmin(_Admin[D]):
         return shown(str(row))
 
     @admin.display(description=gettext_lazy("page"), empty_value="")
-    def about(self, row: D) -> str | None:
+    def about(self, row: D) -> str:
         link = self.subject_page(row)
-        return link and format_html('<a href="{}">{}</a>', link, gettext("All about %s") % shown(str(row)))
+        return (
+            "" if link is None else format_html('<a href="{}">{}</a>', link, gettext("All about %s") % shown(str(row)))
+        )
 
     @admin.display(description=gettext_lazy("since"))
-    def since(self, row: D) -> Any:
-        return row.created_at
+    def since(self, row: D) -> str:
+        return moment(row.created_at)
 
     @admin.display(description=gettext_lazy("ends"))
-    def ends(self, row: D) -> Any:
-        return row.expires_at or gettext("for good")
+    def ends(self, row: D) -> str:
+        return moment(row.expires_at) or gettext("for good")
 
     @admin.display(description=gettext_lazy("rule"), empty_value="")
     def by_rule(self, row: D) -> str:
@@ -325,14 +325,14 @@ class DecisionAdmin(_Admin[D]):
     def why(self, row: D) -> str:
         return shown(row.reason)
 
-    @admin.display(description=gettext_lazy("lifted at"), empty_value="-")
-    def lifted(self, row: D) -> Any:
-        return row.lifted_at
+    @admin.display(description=gettext_lazy("lifted at"), empty_value="")
+    def lifted(self, row: D) -> str:
+        return moment(row.lifted_at) or "-"
 
-    @admin.display(description=gettext_lazy("lifted by"), empty_value="-")
+    @admin.display(description=gettext_lazy("lifted by"), empty_value="")
     def who_lifted(self, row: D) -> str:
-        return shown(row.lifted_by)
+        return shown(row.lifted_by) or "-"
 
-    @admin.display(description=gettext_lazy("reason of lifting"), empty_value="-")
+    @admin.display(description=gettext_lazy("reason of lifting"), empty_value="")
     def why_lifted(self, row: D) -> str:
-        return shown(row.lift_reason)
+        return shown(row.lift_reason) or "-"

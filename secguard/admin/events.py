@@ -29,7 +29,7 @@ from secguard.admin.export import FORMATS, MOST_EXPORTED, exported
 from secguard.admin.filters import EVENT_FILTERS, EVENT_LOOKUPS
 from secguard.admin.links import account_page, address_page, events_page, page
 from secguard.admin.paging import BoundedPaginator
-from secguard.admin.wording import severity_badge, shown
+from secguard.admin.wording import moment, severity_badge, shown
 from secguard.logging import get_event_logger
 from secguard.models import EventRecord
 
@@ -143,8 +143,8 @@ class EventRecordAdmin(_EventAdmin):
     # -- columns and fields ----------------------------------------------------------------------------------------
 
     @admin.display(description=_("time"))
-    def time(self, event: EventRecord) -> Any:
-        return event.timestamp
+    def time(self, event: EventRecord) -> str:
+        return moment(event.timestamp)
 
     @admin.display(description=_("type"))
     def what(self, event: EventRecord) -> str:
@@ -171,8 +171,8 @@ class EventRecordAdmin(_EventAdmin):
         return shown(event.rule)
 
     @admin.display(description=_("count"), empty_value="")
-    def number(self, event: EventRecord) -> int | None:
-        return event.count
+    def number(self, event: EventRecord) -> str:
+        return "" if event.count is None else str(event.count)
 
     @admin.display(description=_("counted as"))
     def counted_as(self, event: EventRecord) -> str:

@@ -34,7 +34,6 @@ def exported(request: HttpRequest, events: QuerySet[EventRecord], form: str) -> 
     response = StreamingHttpResponse(body, content_type=FORMATS[form])
     name = f"security-events-{timezone.now():%Y%m%d-%H%M%S}.{form}"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
-    response["Cache-Control"] = "no-store"
     response["X-Content-Type-Options"] = "nosniff"
     return response
 

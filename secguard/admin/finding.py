@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
 
 from secguard.admin.access import VIEW_EVENTS, demand, said_if_unreadable
 from secguard.admin.links import account_page, address_page, events_page
-from secguard.admin.search import digest_of, network_of
+from secguard.admin.search import digest_of, id_of, network_of
 
 if TYPE_CHECKING:
     from secguard.admin.events import EventRecordAdmin
@@ -35,13 +34,6 @@ class Finder:
         network, digest = network_of(text), digest_of(text)
         if network is not None:
             return HttpResponseRedirect(address_page(self.admin_site, text) or "")
-        if _is_id(text) or not digest:
+        if id_of(text) or not digest:
             return HttpResponseRedirect(events_page(self.admin_site, **({"q": text} if text else {})) or "")
         return HttpResponseRedirect(account_page(self.admin_site, digest, name=text) or "")
-
-
-def _is_id(text: str) -> bool:
-    try:
-        return len(text) == 36 and bool(UUID(text))
-    except ValueError:
-        return False

@@ -47,6 +47,7 @@ class AccountLockAdmin(DecisionAdmin[AccountLock]):
 
     def covering(self, term: str) -> Q | None:
         digest = digest_of(term)
+        # Of a lock on a name that was linked since: the digest that it has now.
         return Q(digest__in={digest, *account_of(term).digests}) if digest else None
 
 

@@ -11,7 +11,7 @@ from django.db.models.functions import Coalesce
 from secguard.models import EventRecord
 
 #: So many rows of the rarest condition are looked at for those that fulfil the others.
-MOST_EXAMINED = 20_000
+MOST_EXAMINED = 10_000
 
 
 class Condition(NamedTuple):

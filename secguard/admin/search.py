@@ -77,14 +77,15 @@ def find(text: str) -> Found:
         conditions.append(Condition("account_digest", (digest,)))
     if len(text) <= 128 and "\x00" not in text and EventRecord.objects.filter(request_id=text).exists():
         conditions.append(Condition("request_id", (text,)))
-    event = _uuid(text)
+    event = id_of(text)
     if event is not None and EventRecord.objects.filter(event_id=event).exists():
         conditions.append(Condition("event_id", (str(event),)))
     return Found(tuple(conditions), digest=digest)
 
 
-def _uuid(text: str) -> UUID | None:
+def id_of(text: str) -> UUID | None:
+    """An id as it is shown, with dashes: without them it may be a digest."""
     try:
-        return UUID(text) if len(text) in (32, 36) else None
+        return UUID(text) if len(text) == 36 else None
     except ValueError:
         return None

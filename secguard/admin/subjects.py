@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from secguard.admin.access import MANAGE, may
 from secguard.admin.links import page
-from secguard.admin.wording import duration, never_refused, severity_badge, shown, state_badge, told
+from secguard.admin.wording import duration, moment, never_refused, severity_badge, shown, state_badge, told
 from secguard.models import AccountLock, AllowedNetwork, Block, EventRecord
 from secguard.pipeline import get_store
 from secguard.records import database
@@ -21,7 +21,7 @@ from secguard.records.explain import Explanation, Past
 from secguard.records.readings import Reading
 
 #: Events that are shown, that are looked at for what else the subject touched, and how much of that is shown.
-TIMELINE, LOOKED_AT, MOST_TOUCHED = 25, 1_000, 15
+TIMELINE, LOOKED_AT, MOST_TOUCHED = 25, 500, 15
 _MODELS: dict[str, type[Block | AllowedNetwork | AccountLock]] = {
     "block": Block,
     "allowed": AllowedNetwork,
@@ -46,7 +46,7 @@ def timeline(site: admin.AdminSite, events: list[EventRecord]) -> list[dict[str,
     """The latest few, as they are shown."""
     return [
         {
-            "time": event.timestamp,
+            "time": moment(event.timestamp),
             "link": page(site, "secguard_eventrecord_change", event.pk),
             "type": event.event_type,
             "severity": severity_badge(event.severity),
@@ -143,10 +143,10 @@ def _decisions(site: admin.AdminSite, history: list[Past], manages: bool) -> lis
                 "state": state_badge(past.state),
                 "by": shown(past.rule or past.list_name or past.created_by),
                 "reason": shown(past.reason),
-                "since": past.created_at,
-                "ends": past.expires_at,
+                "since": moment(past.created_at),
+                "ends": moment(past.expires_at),
                 "left": duration(past.seconds_left) if past.seconds_left else "",
-                "lifted_at": past.lifted_at,
+                "lifted_at": moment(past.lifted_at),
                 "lifted_by": shown(past.lifted_by),
                 "lift_reason": shown(past.lift_reason),
                 "reference": past.reference,

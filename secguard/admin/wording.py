@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -38,6 +39,14 @@ def duration(seconds: float) -> str:
         if len(said) == 2:
             break
     return " ".join(filter(None, said))
+
+
+def moment(when: datetime | None) -> str:
+    """A time of the current zone, to the second; empty for none."""
+    if when is None:
+        return ""
+    local = timezone.localtime(when) if timezone.is_aware(when) else when
+    return f"{formats.date_format(local, 'DATE_FORMAT')}, {formats.time_format(local, 'H:i:s')}"
 
 
 def state_of(row: Decision, now: datetime) -> str:

@@ -14,7 +14,7 @@ from secguard.models import EventRecord
 
 HOST, OTHER, IPV6 = "203.0.113.7", "198.51.100.9", "2001:db8::/64"
 NOON = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
-HOSTILE = '<script>alert(1)</script>"\'\u202e\r\n=cmd'
+HOSTILE = "<script>alert(1)</script>\"'\u202e\r\n=cmd"
 LIST = "admin:secguard_eventrecord_changelist"
 
 
@@ -54,9 +54,7 @@ def events(number: int, **fields: Any) -> None:
 def staff(*permissions: str, name: str = "operator") -> User:
     """Somebody who may enter the admin and has these permissions of secguard."""
     user = User.objects.create_user(name, f"{name}@example.org", "pw", is_staff=True)
-    user.user_permissions.set(
-        Permission.objects.filter(codename__in=permissions, content_type__app_label="secguard")
-    )
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions, content_type__app_label="secguard"))
     return user
 
 
