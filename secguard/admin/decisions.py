@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpR
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.html import format_html
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext, gettext_lazy, ngettext
@@ -252,6 +253,9 @@ class DecisionAdmin(_Admin[D]):
             messages.warning(request, gettext("%s was not in force any more.") % shown(str(row)))
         for caution in cautions:
             messages.warning(request, caution)
+        came_from = request.POST.get("next", "")
+        if url_has_allowed_host_and_scheme(came_from, {request.get_host()}, request.is_secure()):
+            return HttpResponseRedirect(came_from)
         return self._back_to(request, row)
 
     def _lift(self, request: HttpRequest, row: D, reason: str) -> int:
@@ -278,6 +282,9 @@ class DecisionAdmin(_Admin[D]):
                 done = self._lift(request, row, reason)
                 lifted += done
                 subjects |= {str(row)} if done else set()
+        if not lifted:
+            messages.warning(request, gettext("None of them was in force any more."))
+            return
         said = ngettext("%d row was lifted.", "%d rows were lifted.", lifted)
         messages.success(request, said % lifted)
 

@@ -42,7 +42,7 @@ else:
 class EventRecordAdmin(_EventAdmin):
     """The list, the object page, exports; and the pages of addresses and accounts, which are made of events."""
 
-    list_display = ("time", "what", "grade", "text", "client", "whom", "by_rule", "number")
+    list_display = ("time", "grade", "what", "client", "whom", "text", "by_rule", "number")
     list_display_links = ("time",)
     list_filter = EVENT_FILTERS
     list_per_page = 50

@@ -134,6 +134,15 @@ def test_an_address_is_blocked_allowed_and_lifted_from_its_page(operator: Client
     assert dict(context_of(operator, address_page())["facts"])["Never refused, by"] == "an operator"
 
 
+def test_who_lifts_from_a_page_comes_back_to_it_and_goes_nowhere_else(operator: Client) -> None:
+    row("203.0.113.0/24")
+    lift_url = reverse("admin:secguard_block_lift", args=[Block.objects.get().pk])
+    assert f'name="next" value="{address_page()}"' in text_of(operator, address_page())
+    assert operator.post(lift_url, {"next": address_page()})["Location"] == address_page()
+    for elsewhere in ("https://evil.example/", "//evil.example/", "javascript:alert(1)"):
+        assert operator.post(lift_url, {"next": elsewhere})["Location"] == address_page("203.0.113.0/24")
+
+
 def test_an_address_is_counted_from_nought_on_request_and_that_is_an_event(operator: Client) -> None:
     attack(3)
     assert security_event_logger.get_failed_login_count(HOST) == 3
