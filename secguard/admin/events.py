@@ -30,6 +30,7 @@ from secguard.admin.filters import EVENT_FILTERS, EVENT_LOOKUPS
 from secguard.admin.links import account_page, address_page, events_page, page
 from secguard.admin.paging import BoundedPaginator
 from secguard.admin.wording import moment, severity_badge, shown
+from secguard.dashboard import urls as dashboard
 from secguard.logging import get_event_logger
 from secguard.models import EventRecord
 
@@ -103,6 +104,7 @@ class EventRecordAdmin(_EventAdmin):
             *finding.urls(self),
             *address.urls(self),
             *account.urls(self),
+            *dashboard.urlpatterns(self.admin_site),
         ]
         return own + super().get_urls()
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from django.db.models import Count, Q, QuerySet
+from django.db.models.functions import Now
 
 from secguard.events import EventType
 from secguard.models import AccountLock, AllowedNetwork, Block, Decision, EventRecord
@@ -17,9 +18,8 @@ D = TypeVar("D", bound=Decision)
 
 def in_force(model: type[D]) -> QuerySet[D]:
     """The rows of a kind of decision that hold now, newest first."""
-    alias = database()
-    now = database_now(alias)
-    return model._default_manager.using(alias).filter(Q(expires_at=None) | Q(expires_at__gt=now), lifted_at=None)
+    rows = model._default_manager.using(database())
+    return rows.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), lifted_at=None)
 
 
 def counts_in_force() -> dict[str, int]:

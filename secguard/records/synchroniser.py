@@ -82,6 +82,12 @@ class Synchroniser:
         self._retry = FIRST_RETRY
         self._second, self._saved = 0.0, 0
 
+    @property
+    def unread_for(self) -> float | None:
+        """For how many seconds the database could not be asked, while that is so."""
+        since = self._failing_since
+        return None if since is None else get_replica().clock() - since
+
     def due(self) -> bool:
         """Is it time to ask? Called for every request."""
         return get_replica().clock() >= self._next_poll

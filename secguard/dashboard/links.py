@@ -1,0 +1,39 @@
+"""Where the events behind a number are: addresses of the admin's pages."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from urllib.parse import urlencode
+
+from django.urls import NoReverseMatch, reverse
+
+
+class Links:
+    """Addresses under the admin site of this name (``AdminSite.name``)."""
+
+    def __init__(self, site: str) -> None:
+        self._site = site
+        self._events = self.to("secguard_eventrecord_changelist")
+
+    def to(self, name: str, *args: str) -> str:
+        """A page of the site, or empty if it has none: another site may register what it likes."""
+        try:
+            return reverse(f"admin:{name}", args=args, current_app=self._site)
+        except NoReverseMatch:
+            return ""
+
+    def events(self, since: datetime, until: datetime | None = None, **filters: str) -> str:
+        """The list of events in a time. ``filters``: the list's own GET parameters."""
+        if not self._events:
+            return ""
+        query = {**filters, "timestamp__gte": since.isoformat()}
+        if until is not None:
+            query["timestamp__lt"] = until.isoformat()
+        return f"{self._events}?{urlencode(query)}"
+
+    def address(self, network: str) -> str:
+        """The page about an address; a network that PRIVACY hides has none."""
+        return self.to("secguard_address", network) if network else ""
+
+    def account(self, digest: str) -> str:
+        return self.to("secguard_account", digest) if digest else ""
