@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from math import ceil, log1p
+from math import ceil, sqrt
 from typing import Any
 
 from django.db.models import BooleanField, Case, Count, Max, Q, QuerySet, Value, When
@@ -149,7 +149,7 @@ def origins(recent: Recent, links: Links) -> Origins:
                 count,
                 last,
                 events_url=_events(recent, links, country=code),
-                level=ceil(LEVELS * log1p(count) / log1p(most)),
+                level=ceil(LEVELS * sqrt(count / most)),
             )
             for code, _, count, last in found
             if code
