@@ -106,7 +106,7 @@ def _largest(rows: Any) -> Iterable[Any]:
 
 
 def _events(recent: Recent, links: Links, **filters: str) -> str:
-    return links.events(recent.since, category__exact=Category.THREAT.value, **filters)
+    return links.events({"category__exact": Category.THREAT.value, **filters}, recent.since)
 
 
 @dataclass(frozen=True)

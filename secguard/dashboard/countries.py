@@ -46,7 +46,7 @@ ENGLISH: dict[str, str] = {
     "CF": "Central African Republic",
     "CG": "Congo - Brazzaville",
     "CH": "Switzerland",
-    "CI": "Côte d’Ivoire",
+    "CI": "Côte d'Ivoire",
     "CK": "Cook Islands",
     "CL": "Chile",
     "CM": "Cameroon",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from urllib.parse import urlencode
 
@@ -22,7 +23,7 @@ class Links:
         except NoReverseMatch:
             return ""
 
-    def events(self, since: datetime, until: datetime | None = None, **filters: str) -> str:
+    def events(self, filters: Mapping[str, str], since: datetime, until: datetime | None = None) -> str:
         """The list of events in a time. ``filters``: the list's own GET parameters."""
         if not self._events:
             return ""

@@ -10,7 +10,7 @@ from secguard import records
 from secguard.conf import get_settings
 from secguard.dashboard.links import Links
 from secguard.dashboard.windows import Frame
-from secguard.events import EventType
+from secguard.events import Category, EventType
 from secguard.models import EventRecord
 from secguard.pipeline import get_replica, get_store
 from secguard.records.summary import counts_in_force
@@ -63,7 +63,7 @@ def outages(frame: Frame) -> list[Outage]:
 
 
 def outages_url(frame: Frame, links: Links) -> str:
-    return links.events(frame.start, category__exact="system")
+    return links.events({"category__exact": Category.SYSTEM.value}, frame.start)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from secguard.records import database
 _TYPE = EventType.SUSPICIOUS_ACTIVITY.value
 #: The latest threats that are looked at, and of those that are open, how many are shown.
 MOST_THREATS, MOST_SHOWN = 2_000, 10
+#: How exact the times of events are.
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,9 @@ class Threats:
             {
                 "rule": rule,
                 "open": counts[rule],
-                "open_url": links.events(
-                    self.frame.now - windows.get(rule, timedelta()), event_type__exact=_TYPE, rule=rule
-                ),
+                "open_url": links.events(_of(rule), self.frame.now - windows.get(rule, timedelta())),
                 "opened": self.opened.get(rule, 0),
-                "opened_url": links.events(self.frame.start, event_type__exact=_TYPE, rule=rule),
+                "opened_url": links.events(_of(rule), self.frame.start),
             }
             for rule in order
         ]
@@ -76,12 +76,7 @@ class Threats:
                 "threat": threat,
                 "address_url": links.address(threat.network),
                 "account_url": links.account(threat.account_digest),
-                "url": links.events(
-                    threat.opened_at,
-                    threat.opened_at + timedelta(milliseconds=1),
-                    event_type__exact=_TYPE,
-                    rule=threat.rule,
-                ),
+                "url": links.events(_of(threat.rule), threat.opened_at, threat.opened_at + _MILLISECOND),
             }
             for threat in self.still_open[:MOST_SHOWN]
         ]
@@ -113,5 +108,9 @@ def threats_in(frame: Frame) -> Threats:
     return Threats(frame, dict(opened), still_open, len(found) == MOST_THREATS)
 
 
+def _of(rule: str) -> dict[str, str]:
+    return {"event_type__exact": _TYPE, "rule": rule}
+
+
 def _windows() -> dict[str, timedelta]:
-    return {rule.name: timedelta(seconds=rule.window) for rule in get_event_logger().effective_rules()}
+    return {rule.name: timedelta(milliseconds=rule.window_ms) for rule in get_event_logger().effective_rules()}

@@ -44,13 +44,13 @@ def tiles(
             line,
             _LABELS[line],
             chart.total(line) if chart else None,
-            links.events(frame.start, event_type__exact=event_type),
+            links.events({"event_type__exact": event_type}, frame.start),
             counted=only_counted == "none" or (only_counted == "decisions" and event_type in NUMEROUS),
         )
         for line, event_type in SHOWN.items()
     ]
     longest = opened.oldest if opened else timedelta()
-    threats_url = links.events(frame.now - longest, event_type__exact=EventType.SUSPICIOUS_ACTIVITY.value)
+    threats_url = links.events({"event_type__exact": EventType.SUSPICIOUS_ACTIVITY.value}, frame.now - longest)
     return [
         Tile("open", _("Open threats"), len(opened.still_open) if opened else None, threats_url),
         *found,

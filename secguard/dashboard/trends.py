@@ -40,11 +40,11 @@ class Trends:
         found = []
         for at, (start, end) in enumerate(self.frame.spans()):
             cells = [
-                (counts[at], links.events(start, end, event_type__exact=SHOWN[line]) if counts[at] else "")
+                (counts[at], links.events({"event_type__exact": SHOWN[line]}, start, end) if counts[at] else "")
                 for line, counts in self.numbers.items()
             ]
             if any(count for count, _ in cells):
-                found.append({"start": start, "url": links.events(start, end), "cells": cells})
+                found.append({"start": start, "url": links.events({}, start, end), "cells": cells})
         return found[::-1]
 
 

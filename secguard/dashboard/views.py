@@ -23,7 +23,7 @@ def dashboard(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
     """The app's index, also where the admin site has a template of its own for those."""
     if not page.may_see(request):
         raise PermissionDenied
-    request.current_app = site.name  # type: ignore[attr-defined]
+    request.current_app = site.name
     context = {
         **site.each_context(request),
         "title": _("Security"),
@@ -45,7 +45,7 @@ def data(request: HttpRequest, *, site: AdminSite) -> HttpResponse:
         return JsonResponse({"error": "authentication required"}, status=401)
     if not page.may_see(request):
         raise PermissionDenied
-    request.current_app = site.name  # type: ignore[attr-defined]
+    request.current_app = site.name
     response: HttpResponse = JsonResponse(page.data(request))
     tag = f'"{hashlib.sha256(response.content).hexdigest()[:32]}"'
     if request.headers.get("If-None-Match") == tag:

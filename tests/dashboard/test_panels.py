@@ -30,7 +30,7 @@ def query_of(url: str) -> dict[str, str]:
 
 def behind(url: str) -> int:
     """How many events the list shows that a link leads to."""
-    return EventRecord.objects.filter(**{name: value for name, value in query_of(url).items()}).count()
+    return EventRecord.objects.filter(**query_of(url)).count()
 
 
 # -- over time -------------------------------------------------------------------------------------------------------
