@@ -18,6 +18,7 @@ secguard.W007   MODE is overridden by the environment (deployment check)
 secguard.W008   the counters are written in the view's transaction, which may be rolled back
 secguard.W009   UNLOCK_BASE_URL is set, but the page that the links lead to is not in the URLs
 secguard.W012   alerts are to be mailed to ADMINS, which is empty
+secguard.W013   SECGUARD["GEOIP_PATH"] is set, but cannot be read
 =============== ====================================================================================
 """
 
@@ -36,6 +37,7 @@ from django.db import connections
 from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
+from secguard import geo
 from secguard.conf import MODE_VARIABLE, Settings, parse
 from secguard.exceptions import InvalidRule
 from secguard.logging import SecurityEventLogger, get_event_logger
@@ -204,6 +206,17 @@ def check_alerts(**kwargs: Any) -> Messages:
     return [checks.Warning("Alerts are to be mailed to ADMINS, and that is empty.", hint=hint, id="secguard.W012")]
 
 
+def check_country_database(**kwargs: Any) -> Messages:
+    settings = _settings()
+    if settings is None or settings.geoip_path is None:
+        return []
+    trouble = geo.why_not(settings.geoip_path)
+    if trouble is None:
+        return []
+    message = "SECGUARD['GEOIP_PATH'] cannot be read: no address has a country."
+    return [checks.Warning(message, hint=f"It says: {trouble}", id="secguard.W013")]
+
+
 def check_deployment(**kwargs: Any) -> Messages:
     settings = _settings()
     found: Messages = []
@@ -243,6 +256,7 @@ _CHECKS = (
     check_backends,
     check_unlock_page,
     check_alerts,
+    check_country_database,
 )
 
 

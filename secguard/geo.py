@@ -44,9 +44,9 @@ def why_not(path: str) -> str | None:
     try:
         _read(path).close()
     except ImportError:
-        return f"the package maxminddb, which reads it, is not installed. {INSTALL}"
+        return f"The package maxminddb, which reads it, is not installed. {INSTALL}"
     except Exception as error:
-        return f"{type(error).__name__}: {error}. Name an MMDB file, such as GeoLite2-Country.mmdb."
+        return f"{error} ({type(error).__name__}). Name an MMDB file, such as GeoLite2-Country.mmdb."
     return None
 
 

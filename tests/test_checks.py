@@ -510,3 +510,17 @@ def test_check_of_a_site_that_was_never_migrated_names_migrate(run_python: RunPy
     assert done.returncode == 1
     assert "(secguard.E006)" in done.stderr
     assert "manage.py migrate secguard" in done.stderr
+
+
+# -- W013: the country database ------------------------------------------------------------------------------------------
+
+
+def test_a_country_database_that_cannot_be_read_is_a_warning_that_says_what_to_name() -> None:
+    with override_settings(SECGUARD={"GEOIP_PATH": __file__}):
+        warning = found()["secguard.W013"]
+    assert warning.level == checks.WARNING
+    assert "MMDB" in str(warning.hint)
+
+
+def test_without_a_country_database_none_is_read() -> None:
+    assert "secguard.W013" not in found()

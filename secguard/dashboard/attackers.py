@@ -13,7 +13,7 @@ from django.db.models import BooleanField, Case, Count, Max, Q, QuerySet, Value,
 from secguard.dashboard.countries import ENGLISH
 from secguard.dashboard.links import Links
 from secguard.dashboard.windows import Frame
-from secguard.events import Category, EventType
+from secguard.events import VOCABULARY, Category, EventType, Severity
 from secguard.models import EventRecord
 from secguard.records import database
 
@@ -23,12 +23,11 @@ MOST_ROWS = 10_000
 MOST_SHOWN = 10
 #: Shades of the map.
 LEVELS = 4
-#: What operators did from their own addresses is no attack.
-_OPERATORS_ACTS = (
-    EventType.ADDRESS_UNBLOCKED.value,
-    EventType.NETWORK_ALLOWED.value,
-    EventType.NETWORK_DISALLOWED.value,
-    EventType.LIST_IMPORTED.value,
+#: What operators did, and what they decided, is no attack: it is information of the same category.
+_OPERATORS_ACTS = sorted(
+    str(name)
+    for name, spec in VOCABULARY.items()
+    if (spec.category, spec.severity) == (Category.THREAT, Severity.INFO) and name != EventType.NOT_FOUND
 )
 #: How networks begin that are nobody's on the internet: private, link-local, loopback, for documentation.
 _RESERVED = (

@@ -19,7 +19,7 @@ from secguard.dashboard import attackers, state, threats, totals, trends
 from secguard.dashboard.links import Links
 from secguard.dashboard.windows import WINDOWS, Frame, window_named
 from secguard.failures import report_failure
-from secguard.records import database
+from secguard.records import database, get_rollups
 
 PERMISSION = "secguard.view_eventrecord"
 #: Seconds between two questions of an open page.
@@ -59,6 +59,8 @@ def gather(request: HttpRequest) -> dict[str, Any]:
 
 
 def _read_all(frame: Frame, links: Links) -> dict[str, Any]:
+    # What this process has counted and not yet written would be missing; others write theirs within ten seconds.
+    get_rollups().flush()
     # The panels over the latest threats share one look at where they begin.
     recent = _read("how many threats there were", lambda: attackers.recent_in(frame))
     found: dict[str, Any] = {
