@@ -512,7 +512,7 @@ def test_check_of_a_site_that_was_never_migrated_names_migrate(run_python: RunPy
     assert "manage.py migrate secguard" in done.stderr
 
 
-# -- W013: the country database ------------------------------------------------------------------------------------------
+# -- W013: the country database -----------------------------------------------------------------------------------
 
 
 def test_a_country_database_that_cannot_be_read_is_a_warning_that_says_what_to_name() -> None:

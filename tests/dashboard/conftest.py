@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
+from secguard import emit
 from secguard.models import EventCount, EventRecord
 
 NOW = datetime(2026, 3, 14, 15, 9, 26, tzinfo=timezone.utc)
@@ -60,6 +61,7 @@ def staff(name: str, *permissions: str) -> Client:
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     client = Client()
     client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    emit.get_tally().take()  # nobody has logged in, as far as the dashboard is concerned
     return client
 
 
