@@ -49,8 +49,8 @@ window.secguardChart = function (element, script) {
                   values: (self, splits) => splits.map(at => number.format(at)) },
             ],
             series: [{}, ...keys.map(key => ({
-                stroke: () => colour(`--sg-${key}`),
-                fill: key === "failed" ? () => `${colour("--sg-failed")}22` : undefined,
+                stroke: () => colour(`--sgd-${key}`),
+                fill: key === "failed" ? () => `${colour("--sgd-failed")}22` : undefined,
                 width: 2,
                 dash: LINES[key],
                 points: { show: false },

@@ -70,10 +70,10 @@
             const focused = element.contains(document.activeElement) ? document.activeElement : null;
             const links = () => Array.from(element.querySelectorAll("a, [tabindex]"));
             const at = focused ? links().indexOf(focused) : -1;
-            const scrolled = Array.from(element.querySelectorAll(".sg-scroll"), each => [each.scrollLeft, each.scrollTop]);
+            const scrolled = Array.from(element.querySelectorAll(".sgd-scroll"), each => [each.scrollLeft, each.scrollTop]);
             element.innerHTML = text;
             translate(element);
-            element.querySelectorAll(".sg-scroll").forEach((each, number) => {
+            element.querySelectorAll(".sgd-scroll").forEach((each, number) => {
                 [each.scrollLeft, each.scrollTop] = scrolled[number] || [0, 0];
             });
             if (focused) {

@@ -56,7 +56,7 @@ window.secguardMap = function (element, script) {
         for (const [code, entry] of Object.entries(shapes)) {
             const [count, level, url] = countries[code] || [0, 0, ""];
             entry.url = url;
-            entry.shape.classList.toggle("sg-link", Boolean(url));
+            entry.shape.classList.toggle("sgd-link", Boolean(url));
             entry.shape.firstChild.textContent = count
                 ? script.texts.map.replace("%(country)s", name(code)).replace("%(count)s", count.toLocaleString(script.language))
                 : name(code);
