@@ -13,6 +13,7 @@ from django.db import models
 from secguard.conf import get_settings
 from secguard.detection import normalize_identifier
 from secguard.events import NUMEROUS, Event, EventType, Severity, new_event_id
+from secguard.geo import country_of
 from secguard.logging import get_event_logger
 from secguard.models import EventRecord
 from secguard.privacy import shown_account, shown_address
@@ -67,6 +68,7 @@ def row_of(event: Event) -> EventRecord:
         severity=event.severity.value,
         message=_text("message", event.message),
         network=shown_address(_network(about)),
+        country=country_of(str(about)) if about else "",
         account=_text("account", shown_account(account)),
         account_digest=_digest(account),
         count=_count(context.get("count")),

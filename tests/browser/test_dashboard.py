@@ -31,7 +31,7 @@ def attack(running: Site, address: str, name: str, guesses: int = 8) -> list[int
 
 
 def counted(person: Person, running: Site, kind: str, least: int) -> None:
-    """Wait until a tile says so much, while the site lives: its workers write what they have counted as requests come."""
+    """Wait until a tile says so much, and be there meanwhile: workers write their counts as requests come."""
     for _ in range(60):
         if person.number(kind) >= least:
             return
