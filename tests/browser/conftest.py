@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from sample_project.demo.servers import ROOT, Site, create_database, site
+from sample_project.demo.servers import ROOT, Site, site
 from tests.browser.chromium import NAMES, Person, installed, started
 from tests.browser.places import write_countries
+from tests.end_to_end.serving import migrated_database
 
 _MISSING = (
     f"no Chromium was found: install one of {', '.join(NAMES)}, or let SECGUARD_TEST_CHROMIUM name the program. "
@@ -39,8 +40,7 @@ def browser() -> Iterator[Browser]:
 def running(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The sample site, with nothing in its database but its accounts."""
     folder = tmp_path_factory.mktemp("browser")
-    database = folder / "site.sqlite3"
-    create_database(database, office=0)
+    database = migrated_database(folder / "site.sqlite3")
     guard = {
         "TRUSTED_PROXIES": ["127.0.0.1"],
         "GEOIP_PATH": str(write_countries(folder / "countries.mmdb")),
