@@ -18,7 +18,7 @@ FUZZ_READY := $(VENV)/.ready-fuzz
 PEERS_READY := $(PEERS)/.ready-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint audit types soak bench bench-peers fuzz docs install clean
+.PHONY: help demo test lint audit types soak bench bench-peers fuzz screenshots docs install clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,9 @@ fuzz: $(FUZZ_READY) ## look for inputs that break a promise; ARGS="line --second
 
 bench-peers: $(PEERS_READY) ## secguard beside its peers, into docs/benchmarks.md; ARGS=--quick, --print
 	$(PEERS)/bin/python -m benchmarks.peers $(ARGS)
+
+screenshots: $(TEST_READY) ## pictures of the dashboard under attack, into docs/screenshots; needs a Chromium
+	$(BIN)/python -m tests.browser.screenshots $(ARGS)
 
 docs: $(TEST_READY) ## check the documentation against the code
 	$(BIN)/python -m pytest tests/test_docs.py $(ARGS)
