@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -64,13 +65,14 @@ def somebody(browser: Browser, running: Site) -> Iterator[Somebody]:
         person.context.close()
 
 
-def manage(running: Site, code: str) -> None:
+def manage(running: Site, code: str, **secguard: Any) -> None:
     """Run code with the site's database: in a process of its own, since a browser's event loop runs in this one."""
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "sample_project.settings",
         "SAMPLE_DB": str(database_of(running)),
         "REDIS_URL": "",
+        "SAMPLE_SECGUARD": json.dumps(secguard),
     }
     done = subprocess.run(
         [sys.executable, "-c", f"import django; django.setup()\n{code}"],

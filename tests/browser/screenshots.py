@@ -44,11 +44,7 @@ def main() -> int:
         running = stack.enter_context(site(folder / "site", folder / "site.sqlite3", redis_url, guard))
         browser = stack.enter_context(started(program))
         _picture(browser, running, "empty", window="7d", height=1000)
-        manage(
-            running,
-            "from django.conf import settings; from tests.browser import history\n"
-            f"settings.SECGUARD['GEOIP_PATH'] = {str(countries)!r}; history.write()",
-        )
+        manage(running, "from tests.browser import history; history.write()", GEOIP_PATH=str(countries))
         _attack(running)
         _picture(browser, running, "light")
         _picture(browser, running, "dark", color_scheme="dark")

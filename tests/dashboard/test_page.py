@@ -133,7 +133,7 @@ def test_times_are_those_of_the_zone_that_the_page_names(
     settings.TIME_ZONE = "Asia/Kolkata"
     record(network="192.0.2.1")
     text = watcher.get(INDEX).text
-    assert "times in Asia/Kolkata" in text
+    assert "Times in Asia/Kolkata" in text
     assert "2026-03-14 20:39" in text
 
 

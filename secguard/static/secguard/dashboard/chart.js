@@ -5,6 +5,7 @@ window.secguardChart = function (element, script) {
         return { show() {} };
     }
     const LINES = { failed: [], succeeded: [8, 4], refused: [2, 3], blocked: [12, 3, 2, 3] };
+    const DAY = 86400;
     const keys = Object.keys(LINES);
     const legend = document.getElementById("secguard-legend");
     const moment = document.getElementById("secguard-moment");
@@ -26,11 +27,21 @@ window.secguardChart = function (element, script) {
 
     function label(seconds, span) {
         const date = new Date(seconds * 1000);
-        if (span > 3 * 86400) {
+        if (span > 3 * DAY) {
             return day.format(date);
         }
         const text = clock.format(date);
         return text === "00:00" ? day.format(date) : text;
+    }
+
+    /* Days begin where the site has its midnight. */
+    function inZone(seconds) {
+        const date = new Date(seconds * 1000);
+        try {
+            return window.uPlot.tzDate(date, script.zone);
+        } catch {
+            return date;
+        }
     }
 
     function build(numbers) {
@@ -39,11 +50,13 @@ window.secguardChart = function (element, script) {
         return new window.uPlot({
             width: element.clientWidth,
             height: element.clientHeight,
+            tzDate: inZone,
             legend: { show: false },
             cursor: { y: false, drag: { x: false, y: false } },
             scales: { y: { range: (_, low, high) => [0, Math.max((high || 0) * 1.1, 4)] } },
             axes: [
-                { ...axis, grid, ticks: grid, space: 70,
+                { ...axis, grid, ticks: grid, size: 30, space: 70,
+                  incrs: numbers.end - numbers.starts[0] > 3 * DAY ? [1, 2, 5, 7, 14].map(days => days * DAY) : undefined,
                   values: (self, splits) => splits.map(at => label(at, self.scales.x.max - self.scales.x.min)) },
                 { ...axis, grid, ticks: grid, size: 56, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6, 1e7],
                   values: (self, splits) => splits.map(at => number.format(at)) },
