@@ -45,8 +45,8 @@ window.secguardChart = function (element, script) {
     }
 
     function build(numbers) {
-        const axis = { stroke: () => colour("--body-quiet-color") || "#666", font: "11px system-ui, sans-serif" };
-        const grid = { stroke: () => colour("--hairline-color") || "#e8e8e8", width: 1 };
+        const axis = { stroke: () => colour("--sgd-quiet"), font: "11px system-ui, sans-serif" };
+        const grid = { stroke: () => colour("--sgd-hairline"), width: 1 };
         return new window.uPlot({
             width: element.clientWidth,
             height: element.clientHeight,
