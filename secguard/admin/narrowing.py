@@ -38,18 +38,22 @@ def narrow(events: QuerySet[EventRecord], conditions: list[Condition]) -> Narrow
     """The events that fulfil all conditions, by the index of the rarest.
 
     The others are written so that no index serves them: a database without statistics would pick any of them, and
-    read half a million rows to find none.
+    read half a million rows to find none. One that has statistics may walk through all of time instead, in the hope to
+    meet enough on its way: so few events are sorted without an index.
     """
-    if len(conditions) < 2:
+    if not conditions or (len(conditions) == 1 and len(conditions[0].values) == 1):
         return Narrowed(events.filter(**conditions[0].lookup) if conditions else events)
     numbers = [(_number(events.filter(**each.lookup)), place) for place, each in enumerate(conditions)]
     number, place = min(numbers)
     narrowed, since = events.filter(**conditions[place].lookup), None
-    if number > MOST_EXAMINED:
+    others = conditions[:place] + conditions[place + 1 :]
+    if number <= MOST_EXAMINED:
+        narrowed = narrowed.order_by(Coalesce(F("timestamp"), F("timestamp")).desc(), "-pk")
+    elif others:
         latest = narrowed.order_by("-timestamp").values_list("timestamp", flat=True)
         since = next(iter(latest[MOST_EXAMINED : MOST_EXAMINED + 1]), None)
         narrowed = narrowed.filter(timestamp__gte=since) if since else narrowed
-    for each in conditions[:place] + conditions[place + 1 :]:
+    for each in others:
         unindexed = {f"_{each.field}": Coalesce(F(each.field), Value(""))}
         narrowed = narrowed.alias(**unindexed).filter(**{f"_{each.field}__in": each.values})
     return Narrowed(narrowed, since)

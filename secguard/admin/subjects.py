@@ -137,8 +137,9 @@ def _decisions(site: admin.AdminSite, history: list[Past], manages: bool) -> lis
         holds = past.state == "in force"
         rows.append(
             {
-                "kind": kinds[past.kind],
-                "scope": AccountLock.Scope(past.scope).label if past.scope else "",
+                "kind": f"{kinds[past.kind]} ({AccountLock.Scope(past.scope).label})"
+                if past.scope
+                else kinds[past.kind],
                 "subject": shown(past.subject),
                 "state": state_badge(past.state),
                 "by": shown(past.rule or past.list_name or past.created_by),
