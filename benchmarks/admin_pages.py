@@ -192,6 +192,8 @@ def pages() -> dict[str, str]:
         "events, the last page": f"{events}?p=200",
         "events, searched: an address": f"{events}?q={ATTACKER}",
         "events, searched: 256 addresses": f"{events}?q=203.0.113.0/24",
+        "events, searched: 256, few events": f"{events}?q=10.3.9.0/24",
+        "events, searched: 256, no events": f"{events}?q=192.0.2.0/24",
         "events, searched: an account": f"{events}?q={VICTIM}",
         "events, searched: a request": f"{events}?q={REQUEST}",
         "events, searched: nothing found": f"{events}?q=nobody",

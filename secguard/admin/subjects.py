@@ -134,12 +134,10 @@ def _decisions(site: admin.AdminSite, history: list[Past], manages: bool) -> lis
     rows = []
     for past in history:
         model, key = _MODELS[past.kind]._meta.model_name, keys.get(past.reference)
-        holds = past.state == "in force"
+        holds, scope = past.state == "in force", AccountLock.Scope(past.scope).label if past.scope else ""
         rows.append(
             {
-                "kind": f"{kinds[past.kind]} ({AccountLock.Scope(past.scope).label})"
-                if past.scope
-                else kinds[past.kind],
+                "kind": f"{kinds[past.kind]} ({scope})" if scope else kinds[past.kind],
                 "subject": shown(past.subject),
                 "state": state_badge(past.state),
                 "by": shown(past.rule or past.list_name or past.created_by),
