@@ -51,6 +51,9 @@ class SecurityJsonFormatter(JsonFormatter):
     honoured. The others are accepted and change nothing, since the shape of a line is a promise.
     """
 
+    #: The line where the recursion limit leaves no room to make one.
+    last_resort = LAST_RESORT
+
     def __init__(self, *args: Any, **options: Any) -> None:
         """Take the arguments of JsonFormatter; raises ValueError, as it does, for an invalid `fmt`."""
         options.setdefault("json_serializer", _strict_dumps)
@@ -69,7 +72,7 @@ class SecurityJsonFormatter(JsonFormatter):
             try:
                 return self._rescued(record, error)
             except Exception:  # the recursion limit leaves no room for another call
-                return LAST_RESORT
+                return self.last_resort
 
     def _serialize(self, data: LogData) -> str:
         line = self.serialize_log_record(data)
@@ -85,7 +88,10 @@ class SecurityJsonFormatter(JsonFormatter):
             data["context"]["formatter_error"] = clean_text(type(error).__name__, 64)
             return _bounded(data, self._serialize_strictly)
         except Exception:
-            return _encode(self._minimal_data(record, error))
+            return self._minimal_line(record, error)
+
+    def _minimal_line(self, record: logging.LogRecord, error: Exception) -> str:
+        return _encode(self._minimal_data(record, error))
 
     def _minimal_data(self, record: logging.LogRecord, error: Exception) -> LogData:
         attributes = vars(record)
