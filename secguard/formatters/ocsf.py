@@ -61,7 +61,7 @@ class OcsfFormatter(JsonShapedFormatter):
         status_id, status = _status(facts)
         head = {
             "activity_id": activity,
-            "activity_name": facts.event_type if activity == OTHER else ocsf_class.activities[activity],
+            "activity_name": (activity == OTHER and facts.event_type) or ocsf_class.activities[activity],
             "category_uid": ocsf_class.category,
             "category_name": ocsf_class.category_name,
             "class_uid": terms.ocsf_class,

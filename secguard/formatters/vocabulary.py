@@ -6,8 +6,8 @@ OCSF 1.5.0 (https://schema.ocsf.io/1.5.0/); ArcSight's Common Event Format, vers
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from secguard.events import CUSTOM, VOCABULARY, Category, EventType, Severity
 
@@ -193,29 +193,66 @@ def terms_of(event_type: object, category: object = "") -> Terms:
 COLUMNS = ("type", "severity", "OWASP", "ECS category", "ECS type", "outcome", "OCSF class", "OCSF activity", "CEF")
 
 
-def table() -> Iterator[dict[str, str]]:
-    """The whole vocabulary, a row a type, under the names of ``COLUMNS``."""
-    for event_type, spec in VOCABULARY.items():
-        terms = TERMS[event_type]
-        ocsf = CLASSES[terms.ocsf_class]
-        cells = (
-            str(event_type),
-            spec.severity.value,
-            spec.owasp,
-            ", ".join(terms.ecs_category) + (" (alert)" if terms.ecs_kind == "alert" else ""),
-            ", ".join(terms.ecs_type),
-            terms.outcome,
-            f"{ocsf.name} {terms.ocsf_class}",
-            f"{ocsf.activities[terms.ocsf_activity]} {terms.ocsf_activity}",
-            f"{terms.name} ({CEF_SEVERITIES[spec.severity]})",
-        )
-        yield dict(zip(COLUMNS, cells, strict=True))
+def row(event_type: str) -> dict[str, str]:
+    """A type of the vocabulary as a row of the table, under the names of ``COLUMNS``."""
+    spec, terms = VOCABULARY[event_type], TERMS[event_type]
+    ocsf = CLASSES[terms.ocsf_class]
+    cells = (
+        str(event_type),
+        spec.severity.value,
+        spec.owasp,
+        ", ".join(terms.ecs_category) + (" (alert)" if terms.ecs_kind == "alert" else ""),
+        ", ".join(terms.ecs_type),
+        terms.outcome,
+        f"{ocsf.name} {terms.ocsf_class}",
+        f"{ocsf.activities[terms.ocsf_activity]} {terms.ocsf_activity}",
+        f"{terms.name} ({CEF_SEVERITIES[spec.severity]})",
+    )
+    return dict(zip(COLUMNS, cells, strict=True))
 
 
-def markdown() -> str:
-    """The same as a table of Markdown."""
+def markdown(types: Iterable[str] = tuple(VOCABULARY)) -> str:
+    """The rows as a table of Markdown."""
     lines = [f"| {' | '.join(COLUMNS)} |", f"| {' | '.join('---' for _ in COLUMNS)} |"]
-    for row in table():
-        marked = {name: f"`{text}`" if name in ("type", "OWASP") else text for name, text in row.items()}
-        lines.append(f"| {' | '.join(marked.values())} |")
+    for event_type in types:
+        cells = row(event_type)
+        marked = (f"`{text}`" if name in ("type", "OWASP") else text for name, text in cells.items())
+        lines.append(f"| {' | '.join(marked)} |")
     return "\n".join(lines) + "\n"
+
+
+def details(event_type: str) -> dict[str, Any]:
+    """The same for programs: each value by itself."""
+    spec, terms = VOCABULARY[event_type], TERMS[event_type]
+    ocsf = CLASSES[terms.ocsf_class]
+    return {
+        "type": str(event_type),
+        "name": terms.name,
+        "category": spec.category.value,
+        "severity": spec.severity.value,
+        "owasp": spec.owasp,
+        "ecs": {
+            "version": ECS_VERSION,
+            "event.kind": terms.ecs_kind,
+            "event.category": terms.ecs_category,
+            "event.type": terms.ecs_type,
+            "event.outcome": terms.outcome,
+            "event.severity": CEF_SEVERITIES[spec.severity],
+        },
+        "ocsf": {
+            "version": OCSF_VERSION,
+            "category_uid": ocsf.category,
+            "class_uid": terms.ocsf_class,
+            "class_name": ocsf.name,
+            "activity_id": terms.ocsf_activity,
+            "activity_name": ocsf.activities[terms.ocsf_activity],
+            "type_uid": terms.ocsf_type,
+            "severity_id": OCSF_SEVERITIES[spec.severity][0],
+        },
+        "cef": {
+            "version": CEF_VERSION,
+            "signature_id": str(event_type),
+            "name": terms.name,
+            "severity": CEF_SEVERITIES[spec.severity],
+        },
+    }

@@ -7,6 +7,7 @@ from types import ModuleType
 from secguard.management.verbs import (
     allow,
     block,
+    events,
     explain,
     export,
     forget,
@@ -35,4 +36,5 @@ ALL: dict[str, ModuleType] = {
     "prune": prune,
     "forget": forget,
     "subject": subject,
+    "events": events,
 }
