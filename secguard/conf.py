@@ -97,6 +97,7 @@ class Settings:
     logger_class: str | type
     request_id_header: str
     unknown_account_names: str
+    metrics: str
     disabled_events: frozenset[str]
     max_lines_per_minute: int
     persist_events: str
@@ -520,6 +521,7 @@ KEYS: dict[str, Key] = {
     "UNKNOWN_ACCOUNT_NAMES": Key(
         "plain", _choice("plain", "digest"), "how names of accounts that do not exist are logged"
     ),
+    "METRICS": Key("auto", _choice("auto", "on", "off"), "whether Prometheus counts: auto is beside django-prometheus"),
     "DISABLED_EVENTS": Key([], _events, "event types that are neither logged nor counted"),
     "MAX_LINES_PER_MINUTE": Key(20, _whole(1, 1_000_000), "lines of one client about refusals of one type, at most"),
     "PERSIST_EVENTS": Key(

@@ -5,4 +5,7 @@ from django.urls import path
 from secguard import views
 
 app_name = "secguard"
-urlpatterns = [path("unlock/<str:token>/", views.unlock, name="unlock")]
+urlpatterns = [
+    path("unlock/<str:token>/", views.unlock, name="unlock"),
+    path("health/", views.health, name="health"),
+]

@@ -184,6 +184,7 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("AUDIT_CHAIN", True, True),
     ("GEOIP_PATH", __file__, __file__),
     ("ALERTS", {"mail": True}, parse_alerts({"mail": True})),
+    ("METRICS", "on", "on"),
     ("DISABLED_EVENTS", ["logout", "token_refreshed"], frozenset({"logout", "token_refreshed"})),
     ("DRF_EXCEPTION_HANDLER", "myproject.api.handler", "myproject.api.handler"),
 ]
@@ -335,6 +336,7 @@ BAD: dict[str, list[Any]] = {
     "LOGGER_CLASS": [None, "Strict", 5, True, [], ""],
     "REQUEST_ID_HEADER": ["", "X Request", None, 5, "X_Request_ID"],
     "UNKNOWN_ACCOUNT_NAMES": ["hash", None, True, ""],
+    "METRICS": ["yes", None, True, ""],
     "MAX_LINES_PER_MINUTE": [0, -1, "5", True, None, 1.0, 1_000_001],
     "PERSIST_EVENTS": ["some", None, True, ""],
     "RETENTION_DAYS": [0, -1, "180", True, None, 36_501],

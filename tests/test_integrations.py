@@ -13,7 +13,7 @@ from tests.conftest import RunPython
 
 PACKAGES = (
     *("rest_framework", "rest_framework_simplejwt", "dj_rest_auth", "allauth", "django_otp", "two_factor"),
-    *("axes", "defender", "django_ratelimit"),
+    *("axes", "defender", "django_ratelimit", "prometheus_client", "django_prometheus", "health_check"),
 )
 LOOK = """
 import sys, django
@@ -34,6 +34,7 @@ def test_what_is_not_in_use_is_not_imported(run_python: RunPython) -> None:
         ("dj_rest_auth", ["django_admin", "dj_rest_auth"]),
         ("allauth", ["django_admin", "allauth", "allauth_mfa"]),
         ("two_factor", ["django_admin", "otp", "two_factor"]),
+        ("prometheus", ["django_admin", "prometheus"]),
     ],
 )
 def test_what_is_in_use_is_loaded_by_itself(run_python: RunPython, stack: str, doors: list[str]) -> None:
@@ -47,5 +48,5 @@ def test_what_is_in_use_is_loaded_by_itself(run_python: RunPython, stack: str, d
 def test_every_door_is_a_file_that_can_be_opened() -> None:
     folder = Path(secguard.integrations.__file__).parent
     files = {path.stem for path in folder.glob("*.py")} - {"__init__"}
-    assert files == {*DOORS, "drf"}  # which projects import themselves
+    assert files == {*DOORS, "drf", "health_check"}  # the last two projects name themselves
     assert callable(import_module("secguard.integrations.django_admin").install)

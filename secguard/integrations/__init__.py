@@ -6,7 +6,9 @@ from importlib import import_module
 
 from django.apps import apps
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
+from secguard.conf import get_settings
 from secguard.failures import report_failure
 
 #: Module of this package → the apps by any of which it is loaded.
@@ -18,17 +20,31 @@ DOORS: dict[str, tuple[str, ...]] = {
     "allauth_mfa": ("allauth.mfa",),
     "otp": ("django_otp",),
     "two_factor": ("two_factor",),
+    "prometheus": ("django_prometheus",),
 }
 
 
 def install() -> None:
     """Open every door whose package is in use. One that cannot be opened is reported, and stops nothing."""
     for name, labels in DOORS.items():
-        if any(map(apps.is_installed, labels)) or (name == "simplejwt" and _names_simplejwt()):
-            try:
+        try:
+            if _is_wanted(name, labels):
                 import_module(f"{__name__}.{name}").install()
-            except Exception:
-                report_failure("the integration %s could not be loaded: its events are not seen", name)
+        except Exception:
+            report_failure("the integration %s could not be loaded: its events are not seen", name)
+
+
+def _is_wanted(name: str, labels: tuple[str, ...]) -> bool:
+    if name == "prometheus" and (chosen := _metrics()) != "auto":
+        return chosen == "on"
+    return any(map(apps.is_installed, labels)) or (name == "simplejwt" and _names_simplejwt())
+
+
+def _metrics() -> str:
+    try:
+        return get_settings().metrics
+    except ImproperlyConfigured:
+        return "off"  # the system checks name what is wrong, and the middleware refuses to start
 
 
 def _names_simplejwt() -> bool:

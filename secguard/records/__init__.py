@@ -24,6 +24,7 @@ from secguard.records.synchroniser import (
     FULL_LOAD_INTERVAL,
     UNSHARED_INTERVAL,
     Synchroniser,
+    after_poll,
     get_synchroniser,
 )
 from secguard.records.unlocking import URL_NAME as UNLOCK_URL_NAME
@@ -42,6 +43,7 @@ __all__ = [
     "active_allowed",
     "active_blocks",
     "active_locks",
+    "after_poll",
     "allow_network",
     "announce",
     "block_network",

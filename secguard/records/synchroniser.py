@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from threading import Lock
@@ -52,6 +52,10 @@ _CHECKS = 3
 _MIGRATE = "If the tables are missing, run 'manage.py migrate secguard'. Blocks that are known stay in force."
 
 
+#: Called after each poll. Empty: nobody measures.
+after_poll: list[Callable[[Synchroniser], None]] = []
+
+
 class Waiting(NamedTuple):
     """A decision that is not saved yet. ``since``: when it was taken, on the monotonic clock."""
 
@@ -79,6 +83,7 @@ class Synchroniser:
         self._token: str | None = None
         self._since: datetime | None = None
         self._failing_since: float | None = None
+        self._confirmed_at = get_replica().clock()
         self._retry = FIRST_RETRY
         self._second, self._saved = 0.0, 0
 
@@ -88,6 +93,16 @@ class Synchroniser:
         since = self._failing_since
         return None if since is None else get_replica().clock() - since
 
+    @property
+    def age(self) -> float:
+        """Seconds since it was last known that memory says what the database does; from the start if it never was."""
+        return get_replica().clock() - self._confirmed_at
+
+    @property
+    def failing(self) -> bool:
+        """Did the database not do what it was asked last?"""
+        return self._failing_since is not None
+
     def due(self) -> bool:
         """Is it time to ask? Called for every request."""
         return get_replica().clock() >= self._next_poll
@@ -96,6 +111,7 @@ class Synchroniser:
         """Ask the store whether there is news, and read it."""
         if self._claim():
             self.refresh(get_store().get_token(TOKEN))
+            self._polled()
 
     async def apoll(self) -> None:
         """The same, without blocking the event loop."""
@@ -103,6 +119,19 @@ class Synchroniser:
             token = await get_store().aget_token(TOKEN)
             if self._wants(token):
                 await sync_to_async(self.refresh)(token)
+            else:
+                self._confirm(token)
+            self._polled()
+
+    def _polled(self) -> None:
+        for tell in after_poll:
+            tell(self)
+
+    def _confirm(self, token: str | None) -> None:
+        """There is no news. If it is the others' word, then what is held is what the database says."""
+        store = get_store()
+        if token is not None and store.shared and not store.degraded:
+            self._confirmed_at = get_replica().clock()
 
     def _claim(self) -> bool:
         with self._busy:
@@ -121,7 +150,10 @@ class Synchroniser:
         """Read the changes if there may be any, and save what waits."""
         report_overdue_refusals()
         # One thread at a time: behind a database that hangs there must not be one more stuck each second.
-        if not self._wants(token) or not self._loading.acquire(blocking=False):
+        if not self._wants(token):
+            self._confirm(token)
+            return
+        if not self._loading.acquire(blocking=False):
             return
         try:
             if must_announce():
@@ -151,6 +183,7 @@ class Synchroniser:
         if moment.local >= self._next_check:
             self._next_check = moment.local + FULL_LOAD_INTERVAL
         self._since, self._token, self._next_delta = moment.database, token, moment.local + UNSHARED_INTERVAL
+        self._confirmed_at = moment.local
 
     def _check(self, feed: Feed, alias: str, since: datetime, moment: Moment) -> None:
         for _ in range(_CHECKS):

@@ -16,6 +16,10 @@ RELAPSE_SECONDS = 30.0
 _LOST_PROBE_SECONDS = 10.0
 
 
+#: Told of each call of a store how many seconds it took, and whether there was an answer. Empty: nobody measures.
+watchers: list[Callable[[float, bool], None]] = []
+
+
 class Breaker:
     """Open after one failure; then one caller at a time may look whether the store is back. Thread-safe.
 
@@ -63,15 +67,30 @@ class Breaker:
             self._closed_at = self.clock()
             return self._closed_at - opened
 
-    def __enter__(self) -> None:
+    def asking(self) -> Asking:
         """Around a call of the store: what ends the process or the task is no answer."""
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is not None and not issubclass(kind, Exception):
-            self.gave_up()
+        return Asking(self)
 
     def gave_up(self) -> None:
         """Whoever asked was stopped before there was an answer: somebody else may look, an interval from now."""
         if self.opened_at is not None:
             with self._lock:
                 self._next_probe = self.clock() + self._interval
+
+
+class Asking:
+    """One call of the store, from its beginning to its end."""
+
+    __slots__ = ("_began", "_breaker")
+
+    def __init__(self, breaker: Breaker) -> None:
+        self._breaker = breaker
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is not None and not issubclass(kind, Exception):
+            self._breaker.gave_up()
+        for watch in watchers:
+            watch(time.perf_counter() - self._began, kind is None)

@@ -85,7 +85,7 @@ class _GuardedPending:
 
     def collect(self) -> list[Reply]:
         try:
-            with self._store.breaker:
+            with self._store.breaker.asking():
                 return self._store.worked(self._inner.collect(), self._proven)[-len(self._ops) :]
         except Exception as error:
             return self._store.fell_back(error, self._ops, self._now)
@@ -137,7 +137,7 @@ class ResilientStore:
             return self._locally(ops, now)
         owed, proof = self._take_owed() if self._owed else [], self._proof()
         try:
-            with self.breaker:
+            with self.breaker.asking():
                 replies = self.primary.execute([*proof, *owed, *ops], now)
                 return self.worked(replies, proven=bool(proof))[-len(ops) :]
         except BaseException as error:
@@ -151,7 +151,7 @@ class ResilientStore:
             return self._locally(ops, now)
         owed, proof = self._take_owed() if self._owed else [], self._proof()
         try:
-            with self.breaker:
+            with self.breaker.asking():
                 replies = await self.primary.aexecute([*proof, *owed, *ops], now)
                 return self.worked(replies, proven=bool(proof))[-len(ops) :]
         except BaseException as error:
@@ -162,7 +162,7 @@ class ResilientStore:
         if not ops or not self.breaker.may_try():
             return Collected(self._locally(ops, now))
         try:
-            with self.breaker:
+            with self.breaker.asking():
                 proof = self._proof()
                 return _GuardedPending(self, self.primary.send([*proof, *ops], now), ops, now, bool(proof))
         except Exception as error:
@@ -174,7 +174,7 @@ class ResilientStore:
         if not self.breaker.may_try():
             return self._tokens.get(name)
         try:
-            with self.breaker:
+            with self.breaker.asking():
                 return self._know(name, self.primary.get_token(name), self._prove())
         except Exception as error:
             self._note(error)
@@ -184,7 +184,7 @@ class ResilientStore:
         if not self.breaker.may_try():
             return self._tokens.get(name)
         try:
-            with self.breaker:
+            with self.breaker.asking():
                 token = await self.primary.aget_token(name)
                 return self._know(name, token, await self.primary.aexecute(PROOF) if self.degraded else [])
         except Exception as error:
@@ -195,7 +195,7 @@ class ResilientStore:
         if not self.breaker.may_try():
             return
         try:
-            with self.breaker:
+            with self.breaker.asking():
                 self.primary.set_token(name, value)
                 proven = self._prove()
                 self.worked(proven, bool(proven))

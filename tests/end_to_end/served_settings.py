@@ -20,6 +20,7 @@ DATABASES = {
 if "SERVED_SESSIONS" in os.environ:
     SESSION_ENGINE = f"django.contrib.sessions.backends.{os.environ['SERVED_SESSIONS']}"
 SECGUARD = json.loads(os.environ["SERVED_SECGUARD"])
+ROOT_URLCONF = os.environ.get("SERVED_URLCONF", ROOT_URLCONF)  # noqa: F405
 MIDDLEWARE = [name for name in MIDDLEWARE if "Csrf" not in name]  # noqa: F405
 if os.environ.get("SERVED_BARE"):  # the same site as if there were no secguard
     INSTALLED_APPS = [name for name in INSTALLED_APPS if name != "secguard"]  # noqa: F405
