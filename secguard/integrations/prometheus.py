@@ -13,6 +13,7 @@ from typing import Any
 from prometheus_client import Counter, Gauge, Histogram
 
 from secguard import emit, signals
+from secguard.conf import get_settings
 from secguard.detection import Threat
 from secguard.events import AT_WILL, VOCABULARY, Event, EventType
 from secguard.failures import report_failure
@@ -74,6 +75,9 @@ def install() -> None:
         watchers.append(_watch)
     if _look not in after_poll:
         after_poll.append(_look)
+    # From nought: Prometheus sees no increase in a series that begins with its first threat.
+    for rule in get_settings().rules:
+        THREATS.labels(rule.name, rule.severity.value)
 
 
 def _listen() -> None:

@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 from secguard import emit, records
+from secguard.conf import get_settings
 from secguard.events import Category, Event, Severity
 from secguard.integrations import prometheus
 from secguard.logging import security_event_logger
@@ -67,6 +68,11 @@ def test_events_threats_and_refusals_are_counted_truthfully(
     assert grown("threats_total", rule="brute_force", severity="critical") == 1
     refused = grown("refused_requests_total", reason="block")
     assert refused == grown("events_total", type="request_blocked", outcome="success") >= 7
+
+
+def test_the_threats_of_every_rule_are_counted_from_nought() -> None:
+    known = {sample.labels["rule"] for sample in next(iter(prometheus.THREATS.collect())).samples}
+    assert {rule.name for rule in get_settings().rules} <= known
 
 
 def test_denials_beyond_the_lines_of_a_client_are_counted(browse: Browse, grown: Callable[..., float]) -> None:
