@@ -213,9 +213,8 @@ def _bounded(data: LogData, serialize: Callable[[LogData], str]) -> str:
     line = serialize(data)
     if _fits(line):
         return line
-    excess = _size(line) - MAX_BYTES
-    for shorten in (_without_largest_extras, _without_extras, _without_tracebacks, _core):
-        data = shorten(data, excess)
+    for factor, shorten in _SHORTENERS:
+        data = shorten(data, factor * (_size(line) - MAX_BYTES))
         line = serialize(data)
         if _fits(line):
             return line
@@ -260,6 +259,15 @@ def _core(data: LogData, excess: int) -> LogData:
         "location": {key: _brief(value) for key, value in data.get("location", {}).items()},
         "context": {key: _brief(value) for key, value in data["context"].items()},
     }
+
+
+# The sizes of values are those in JSON. Elsewhere they take less, of a letter down to a third: then more have to go.
+_SHORTENERS: tuple[tuple[int, Callable[[LogData, int], LogData]], ...] = (
+    *((factor, _without_largest_extras) for factor in (1, 2, 3)),
+    (1, _without_extras),
+    (1, _without_tracebacks),
+    (1, _core),
+)
 
 
 def _brief(value: object) -> object:
