@@ -23,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import django
 import pytest
 from django.dispatch import Signal
 from django.test import RequestFactory
@@ -96,7 +97,12 @@ def blocks_of(path: Path) -> Iterator[Block]:
 
 
 BLOCKS = [block for path in PROSE for block in blocks_of(path)]
-PYTHON = [block for block in BLOCKS if block.language == "python"]
+#: django-health-check is another one where Django is older than 5.2.
+PYTHON = [
+    block
+    for block in BLOCKS
+    if block.language == "python" and (django.VERSION >= (5, 2) or "health_check" not in block.code)
+]
 
 
 def named(block: Block) -> str:
