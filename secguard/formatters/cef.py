@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from secguard import __version__
@@ -51,8 +52,8 @@ class CefFormatter(ShapedFormatter):
     def shape(self, facts: Facts) -> str:
         signature = facts.event_type or "log_record"
         head = (VENDOR, PRODUCT, __version__, signature, facts.terms.name, str(CEF_SEVERITIES[facts.severity]))
-        fields = {**self._known(facts), **dict(_ours(facts))}
-        extension = " ".join(f"{key}={_value(text)}" for key, text in fields.items() if text != "")
+        fields = self._known(facts) | dict(_ours(facts))
+        extension = " ".join([f"{key}={_value(text)}" for key, text in fields.items() if text])
         return f"CEF:{CEF_VERSION}|{'|'.join(map(_header, head))}|{extension}"
 
     def _known(self, facts: Facts) -> dict[str, str]:
@@ -67,7 +68,8 @@ class CefFormatter(ShapedFormatter):
             "sourceServiceName": self.service,
         }
         for ours, (key, limit) in _KEYS.items():
-            found[key] = clean_text(facts.text(ours), limit)
+            text = facts.text(ours)
+            found[key] = text if len(text) <= limit else clean_text(text, limit)
         for ours, (key, label) in _LABELLED.items():
             text = facts.text(ours)
             if text:
@@ -92,9 +94,14 @@ def _ours(facts: Facts) -> Iterator[tuple[str, str]]:
     left = {"logger": facts.data["logger"], **facts.rest}
     left |= {key: facts.data[key] for key in ("exception", "stack_info") if key in facts.data}
     for name, value in left.items():
-        words = [word for word in _NOT_A_NAME.split(str(name)) if word]
-        key = "secguard" + "".join(word[0].upper() + word[1:] for word in words)
-        yield key[:_MAX_NAME], _text(value)
+        yield _own_key(str(name)), _text(value)
+
+
+@lru_cache(maxsize=512)
+def _own_key(name: str) -> str:
+    """``failed_attempts_from_ip`` → ``secguardFailedAttemptsFromIp``."""
+    words = [word for word in _NOT_A_NAME.split(name) if word]
+    return ("secguard" + "".join(word[0].upper() + word[1:] for word in words))[:_MAX_NAME]
 
 
 def _text(value: Any) -> str:
@@ -112,5 +119,11 @@ def _header(text: str) -> str:
 
 def _value(text: str) -> str:
     r"""In the extension a backslash and an equals sign are escaped; a line end is \n; whatever else hides is shown."""
+    if len(text) <= _MAX_VALUE and text.isprintable():
+        return _escaped(text)
     lines = (one_line(line, _MAX_VALUE) for line in _LINE_ENDS.split(text))
-    return "\\n".join(line.replace("\\", "\\\\").replace("=", "\\=") for line in lines)
+    return "\\n".join(map(_escaped, lines))
+
+
+def _escaped(line: str) -> str:
+    return line.replace("\\", "\\\\").replace("=", "\\=")

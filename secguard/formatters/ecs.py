@@ -27,10 +27,13 @@ class EcsFormatter(JsonShapedFormatter):
     """
 
     last_resort = LAST_RESORT
+    place = VENDOR
 
     def document(self, facts: Facts) -> LogData:
         data, technique = facts.data, facts.technique
-        found = {
+        if technique:
+            facts.take("technique")
+        return {
             "@timestamp": data["timestamp"],
             "ecs": {"version": ECS_VERSION},
             "message": data["message"],
@@ -49,9 +52,6 @@ class EcsFormatter(JsonShapedFormatter):
             "threat": _threat(technique),
             "error": {"stack_trace": data.get("exception") or data.get("stack_info") or ""},
         }
-        if technique:
-            facts.take("technique")
-        return {**found, VENDOR: facts.rest}
 
 
 def _event(facts: Facts) -> dict[str, Any]:

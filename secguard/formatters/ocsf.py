@@ -15,6 +15,7 @@ from secguard.formatters.shaped import (
     Facts,
     JsonShapedFormatter,
     technique_ids,
+    without_nothing,
 )
 from secguard.formatters.vocabulary import (
     ACCOUNT_CHANGE,
@@ -53,6 +54,7 @@ class OcsfFormatter(JsonShapedFormatter):
     """
 
     last_resort = LAST_RESORT
+    place = "unmapped"
 
     def document(self, facts: Facts) -> LogData:
         data, terms = facts.data, facts.terms
@@ -79,18 +81,16 @@ class OcsfFormatter(JsonShapedFormatter):
         client = _client(facts)
         head["metadata"] = self._metadata(facts, client)
         body = self._body(facts, client, uid=head["metadata"]["uid"])
-        trace = {key: data[key] for key in ("exception", "stack_info") if key in data}
-        return {**head, **body, "unmapped": {**facts.rest, **trace}}
+        facts.rest |= {key: data[key] for key in ("exception", "stack_info") if key in data}
+        return {**head, **body}
 
     def _body(self, facts: Facts, client: LogData, uid: str) -> LogData:
         if facts.terms.ocsf_class == DETECTION_FINDING:
             return {**_finding(facts, client, uid), "observables": _observables(client, "evidences[].")}
         if facts.terms.ocsf_class not in (AUTHENTICATION, ACCOUNT_CHANGE):
-            facts.rest |= {
-                "src_endpoint": client["endpoint"],
-                "user": client["user"],
-                "http_request": client["http_request"],
-            }
+            of_client = {"src_endpoint": client["endpoint"], **client}
+            del of_client["endpoint"]
+            facts.rest |= without_nothing(of_client)
             return {}
         found = {
             "user": _user(client),

@@ -7,7 +7,7 @@ import json
 import logging
 from abc import abstractmethod
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 from secguard.events import Severity
@@ -24,6 +24,7 @@ _SEVERITIES = {
     "ERROR": Severity.ERROR,
     "CRITICAL": Severity.CRITICAL,
 }
+_EPOCH, _MILLISECOND = datetime(1970, 1, 1), timedelta(milliseconds=1)
 _encode = json.JSONEncoder(allow_nan=False).encode
 
 
@@ -52,14 +53,20 @@ class ShapedFormatter(SecurityJsonFormatter):
 
 
 class JsonShapedFormatter(ShapedFormatter):
-    """One whose lines are JSON objects."""
+    """One whose lines are JSON objects. ``place``: where in them stands what the standard has no field for."""
+
+    place: str
 
     @abstractmethod
     def document(self, facts: Facts) -> LogData:
-        """What the line says. What is empty in it is left out."""
+        """What the line says, but for ``facts.rest``. What is empty in it is left out."""
 
     def shape(self, facts: Facts) -> str:
-        return _encode(without_nothing(self.document(facts)))
+        document = without_nothing(self.document(facts))
+        rest = {key: value for key, value in facts.rest.items() if value is not None}
+        if rest:
+            document[self.place] = rest
+        return _encode(document)
 
 
 class Facts:
@@ -123,9 +130,7 @@ class Facts:
     @property
     def milliseconds(self) -> int:
         """When it was logged, since the epoch."""
-        moment = datetime.strptime(self.data["timestamp"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
-        seconds = int(moment.replace(microsecond=0).timestamp())
-        return seconds * 1000 + moment.microsecond // 1000
+        return (datetime.fromisoformat(self.data["timestamp"][:-1]) - _EPOCH) // _MILLISECOND
 
 
 def is_address(text: object) -> bool:
@@ -158,15 +163,15 @@ TECHNIQUES: Mapping[str, str] = {
 }
 
 
-def without_nothing(value: Any) -> Any:
-    """The value without what is None, "", or an empty list or object, at any depth."""
-    if isinstance(value, dict):
-        kept = {key: without_nothing(each) for key, each in value.items()}
-        return {key: each for key, each in kept.items() if not _is_nothing(each)}
-    if isinstance(value, list):
-        return [each for each in map(without_nothing, value) if not _is_nothing(each)]
-    return value
-
-
-def _is_nothing(value: Any) -> bool:
-    return value is None or value == "" or value == [] or value == {}
+def without_nothing(document: LogData) -> LogData:
+    """The document without what is None, "", or an empty list or object, at any depth."""
+    kept: LogData = {}
+    for key, value in document.items():
+        if type(value) is dict:
+            value = without_nothing(value)
+        elif type(value) is list:
+            value = [without_nothing(each) if type(each) is dict else each for each in value]
+            value = [each for each in value if each]
+        if value or value == 0:  # 0 and False say something
+            kept[key] = value
+    return kept
