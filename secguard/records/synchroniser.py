@@ -120,17 +120,17 @@ class Synchroniser:
             if self._wants(token):
                 await sync_to_async(self.refresh)(token)
             else:
-                self._confirm(token)
+                self._confirm()
             self._polled()
 
     def _polled(self) -> None:
         for tell in after_poll:
             tell(self)
 
-    def _confirm(self, token: str | None) -> None:
+    def _confirm(self) -> None:
         """There is no news. If it is the others' word, then what is held is what the database says."""
         store = get_store()
-        if token is not None and store.shared and not store.degraded:
+        if store.shared and not store.degraded:
             self._confirmed_at = get_replica().clock()
 
     def _claim(self) -> bool:
@@ -151,7 +151,7 @@ class Synchroniser:
         report_overdue_refusals()
         # One thread at a time: behind a database that hangs there must not be one more stuck each second.
         if not self._wants(token):
-            self._confirm(token)
+            self._confirm()
             return
         if not self._loading.acquire(blocking=False):
             return
