@@ -13,7 +13,10 @@ from secguard.formatters.shaped import PRODUCT, VENDOR, Facts, ShapedFormatter
 from secguard.formatters.text import clean_text, one_line
 from secguard.formatters.vocabulary import CEF_SEVERITIES, CEF_VERSION
 
-LAST_RESORT = f"CEF:{CEF_VERSION}|{VENDOR}|{PRODUCT}|{__version__}|unprintable|Unprintable record|5|"
+LAST_RESORT = (
+    f"CEF:{CEF_VERSION}|{VENDOR}|{PRODUCT}|{__version__}|unprintable|Unprintable record|5|"
+    "msg=<unprintable record> reason=RecursionError"
+)
 
 #: Our key → CEF's, and how long its value may be. What is not here becomes a key of our own.
 _KEYS = {
