@@ -10,7 +10,7 @@ from typing import Any
 
 from secguard import __version__
 from secguard.formatters.shaped import PRODUCT, VENDOR, Facts, ShapedFormatter
-from secguard.formatters.text import clean_text, one_line
+from secguard.formatters.text import ELLIPSIS, one_line
 from secguard.formatters.vocabulary import CEF_SEVERITIES, CEF_VERSION
 
 LAST_RESORT = (
@@ -18,15 +18,15 @@ LAST_RESORT = (
     "msg=<unprintable record> reason=RecursionError"
 )
 
-#: Our key → CEF's, and how long its value may be. What is not here becomes a key of our own.
+#: Our key → CEF's. What is in none of these tables becomes a key of our own.
 _KEYS = {
-    "user_id": ("suid", 1023),
-    "user_agent": ("requestClientApplication", 1023),
-    "path": ("request", 1023),
-    "method": ("requestMethod", 1023),
-    "event_id": ("externalId", 40),
-    "reason": ("reason", 1023),
-    "action": ("act", 63),
+    "user_id": "suid",
+    "user_agent": "requestClientApplication",
+    "path": "request",
+    "method": "requestMethod",
+    "event_id": "externalId",
+    "reason": "reason",
+    "action": "act",
 }
 #: Our key → one of the fields that a sender may give a meaning, under a label.
 _LABELLED = {
@@ -38,6 +38,12 @@ _LABELLED = {
     "email": ("cs6", "Mail address"),
 }
 _LABELLED_NUMBERS = {"threshold": ("cn1", "Threshold"), "window_seconds": ("cn2", "Window in seconds")}
+#: How many characters the book allows; for a text that a sender gives a meaning, 4,000.
+_LIMITS = {
+    **dict.fromkeys(("suid", "requestClientApplication", "request", "requestMethod", "reason"), 1023),
+    **dict.fromkeys(("msg", "cat", "suser", "sourceServiceName"), 1023),
+    **{"externalId": 40, "act": 63, "outcome": 63},
+}
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9]+")
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
 _MAX_VALUE = 4000
@@ -56,23 +62,24 @@ class CefFormatter(ShapedFormatter):
         signature = facts.event_type or "log_record"
         head = (VENDOR, PRODUCT, __version__, signature, facts.terms.name, str(CEF_SEVERITIES[facts.severity]))
         fields = self._known(facts) | dict(_ours(facts))
-        extension = " ".join([f"{key}={_value(text)}" for key, text in fields.items() if text])
+        extension = " ".join(
+            [f"{key}={_value(text, _LIMITS.get(key, _MAX_VALUE))}" for key, text in fields.items() if text]
+        )
         return f"CEF:{CEF_VERSION}|{'|'.join(map(_header, head))}|{extension}"
 
     def _known(self, facts: Facts) -> dict[str, str]:
         data = facts.data
         found: dict[str, str] = {
             "rt": str(facts.milliseconds),
-            "msg": clean_text(data["message"], 1023),
+            "msg": data["message"],
             "cat": facts.category,
             "outcome": facts.terms.outcome,
             **_address(facts.address()),
             "suser": facts.text("username") or facts.peek("email"),
             "sourceServiceName": self.service,
         }
-        for ours, (key, limit) in _KEYS.items():
-            text = facts.text(ours)
-            found[key] = text if len(text) <= limit else clean_text(text, limit)
+        for ours, key in _KEYS.items():
+            found[key] = facts.text(ours)
         for ours, (key, label) in _LABELLED.items():
             text = facts.text(ours)
             if text:
@@ -120,13 +127,13 @@ def _header(text: str) -> str:
     return one_line(text, 512).replace("\\", "\\\\").replace("|", "\\|")
 
 
-def _value(text: str) -> str:
-    r"""In the extension a backslash and an equals sign are escaped; a line end is \n; whatever else hides is shown."""
-    if len(text) <= _MAX_VALUE and text.isprintable():
-        return _escaped(text)
-    lines = (one_line(line, _MAX_VALUE) for line in _LINE_ENDS.split(text))
-    return "\\n".join(map(_escaped, lines))
+def _value(text: str, limit: int) -> str:
+    r"""In the extension a backslash and an equals sign are escaped; a line end is \n; whatever else hides is shown.
 
-
-def _escaped(line: str) -> str:
-    return line.replace("\\", "\\\\").replace("=", "\\=")
+    ``limit``: of characters before they are escaped.
+    """
+    if not text.isprintable():
+        text = "\n".join([one_line(line, limit) for line in _LINE_ENDS.split(text)])
+    if len(text) > limit:
+        text = text[: limit - 1] + ELLIPSIS
+    return text.replace("\\", "\\\\").replace("=", "\\=").replace("\n", "\\n")
