@@ -11,7 +11,9 @@ from py_ocsf_models.events.findings.detection_finding import DetectionFinding
 from pydantic import BaseModel, ConfigDict, IPvAnyAddress, model_validator
 
 from secguard import __version__
+from secguard.detection.catalogue import ALL_RULES
 from secguard.formatters import OcsfFormatter
+from secguard.formatters.shaped import TECHNIQUES, technique_ids
 from secguard.formatters.vocabulary import CLASSES, OCSF_VERSION, TERMS
 from tests.formatters.samples import EVENT_ID, FEBRUARY, TYPES, hostile_records, json_of, record, record_of
 
@@ -211,6 +213,11 @@ def test_a_record_of_another_logger_is_a_base_event() -> None:
     found = event(record(None, message="Hello", note="x", exc_text="Traceback: no"))
     assert (found["class_uid"], found["message"]) == (0, "Hello")
     assert found["unmapped"] == {"note": "x", "exception": "Traceback: no"}
+
+
+def test_the_techniques_of_all_rules_have_names() -> None:
+    ids = {each for rule in ALL_RULES for each in technique_ids(rule.technique)}
+    assert ids == set(TECHNIQUES)
 
 
 def test_every_activity_of_the_table_has_a_name() -> None:
