@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 from secguard.detection.rule import Rule
+
+#: By their places in the panel.
+Counts: TypeAlias = "Sequence[int] | Mapping[int, int]"
 
 
 class Condition(NamedTuple):
@@ -21,13 +24,13 @@ class Condition(NamedTuple):
     events: int
     successes: int | None
 
-    def may_hold(self, counts: Sequence[int]) -> bool:
+    def may_hold(self, counts: Counts) -> bool:
         """As far as is known before the successes are counted."""
         values, events = counts[self.values], counts[self.events]
         limit = self.rule.max_per_value
         return values >= self.rule.threshold and (limit is None or events <= limit * values)
 
-    def holds(self, counts: Sequence[int]) -> bool:
+    def holds(self, counts: Counts) -> bool:
         limit = self.rule.max_success_rate
         if limit is None or self.successes is None:
             return self.may_hold(counts)

@@ -54,7 +54,7 @@ _LOGIN = EventType.LOGIN_FAILED.value
 _PARTNER = {"account": "address", "user": "address", "actor": "actor's partner", "pair": ""}
 #: An actor's partner: the address of a user, the account of an address. By its address everything that an anonymous
 #: actor did would be his own, and one valid account would end his guesses at all others. No field has this name.
-_ACTORS_PARTNER = _PARTNER["actor"]
+ACTORS_PARTNER = _PARTNER["actor"]
 #: Subjects whose records a login only writes: what stands there is needed neither to refuse it nor for its line.
 _SILENT = ("network", "actor")
 #: Found by trying: the first number with which no two built-in events, and fields of theirs, share two bytes.
@@ -193,7 +193,7 @@ class Attempt:
         return self.state == "reserved"
 
 
-class _Feed(NamedTuple):
+class Feed(NamedTuple):
     """How events of one type enter the record of one kind of subject."""
 
     kind: str
@@ -224,7 +224,7 @@ class Detector:
         self._digests: dict[tuple[str, str], bytes] = {}
         self._links: dict[bytes, bytes] = {}
         self._stream_names: dict[bytes, str] = {}
-        self._feeds: dict[str, list[_Feed]] = {}
+        self._feeds: dict[str, list[Feed]] = {}
         self._panels: dict[tuple[str, bool], Panel] = {}
         self._conditions: dict[str, list[Condition]] = {}
         self._success_streams: dict[str, bytes] = {}
@@ -256,7 +256,7 @@ class Detector:
                 parts = _parts(mine, event_type, kind)
                 streams = tuple((self._stream(event_type, part), part) for part in parts)
                 forgives = parts[0] == _PARTNER.get(kind, "account")
-                self._feeds.setdefault(event_type, []).append(_Feed(kind, streams, panels, silent, forgives))
+                self._feeds.setdefault(event_type, []).append(Feed(kind, streams, panels, silent, forgives))
 
         windows = [rule.window_ms for rule in self.rules.values() if _LOGIN in rule.events and not rule.is_conditional]
         self._forgiven_witnesses = self._witnesses_for(max(windows, default=0))
@@ -325,6 +325,19 @@ class Detector:
         """Does any rule count events of this type?"""
         return event_type in self._feeds
 
+    def feeds(self, event_type: str) -> Sequence[Feed]:
+        """How events of this type are counted: for whoever counts many of them at once, as a replay does."""
+        return self._feeds.get(event_type, ())
+
+    def conditions(self, kind: str) -> Sequence[Condition]:
+        """What has to hold besides the numbers, of the rules over this kind of subject."""
+        return self._conditions.get(kind, ())
+
+    def success_entry(self, kind: str) -> tuple[bytes, str] | None:
+        """The stream in which successes are compared with failures, and the field whose value its entries carry."""
+        stream = self._success_streams.get(kind)
+        return None if stream is None else (stream, _PARTNER.get(kind, "account"))
+
     def targets(self, event_type: str, who: Observation) -> list[Target]:
         """The records that an event of this type is written to."""
         found = []
@@ -355,7 +368,7 @@ class Detector:
         return cached
 
     def _value(self, part: str, who: Observation) -> bytes:
-        if part == _ACTORS_PARTNER:
+        if part == ACTORS_PARTNER:
             part = "address" if who.user else "account"
         if part == "account":
             return self._subject_digest(part, who.account)[:VALUE_SIZE] if who.account else NO_VALUE

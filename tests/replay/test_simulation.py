@@ -1,0 +1,97 @@
+"""A replay finds what the live pipeline finds, and what a naive model finds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from secguard.conf import get_settings
+from secguard.context import get_resolver
+from secguard.detection import DEFAULT_RULES, Rule
+from secguard.replay.attempts import Attempt, People
+from secguard.replay.simulation import Simulation
+from tests.replay import naive
+from tests.replay.live import Live
+
+START = 1_800_000_000_000_000
+SECOND = 1_000_000
+
+SMALL = (
+    Rule(name="guesses", events="login_failed", subject="address", threshold=3, window=60, action="block"),
+    Rule(name="names", events="login_failed", subject="address", distinct="account", threshold=2, window=45),
+    Rule(name="failures", events="login_failed", subject="account", threshold=3, window=90),
+    Rule(name="origins", events="login_failed", subject="account", distinct="address", threshold=2, window=45),
+)
+WEIGHED = (
+    *SMALL,
+    Rule(name="nets", events="login_failed", subject="network", threshold=4, window=60),
+    Rule(name="both", events="login_failed", subject="pair", threshold=2, window=30),
+    Rule(name="actors", events="login_failed", subject="actor", threshold=3, window=30),
+    Rule(name="nets_per_user", events="login_failed", subject="account", distinct="network", threshold=2, window=70),
+    Rule(name="logins", events="login_success", subject="account", threshold=3, window=60),
+    Rule(name="any", events=("login_failed", "login_success"), subject="address", threshold=4, window=60),
+    Rule(
+        name="spread",
+        events="login_failed",
+        subject="network",
+        distinct="account",
+        threshold=2,
+        window=60,
+        max_per_value=1.5,
+        max_success_rate=0.5,
+    ),
+    Rule(name="spray", events="login_failed", subject="address", distinct="account", threshold=2, window=90,
+         max_per_value=2),
+    Rule(name="success_after_attack", events="success_after_attack", subject="account", threshold=1, window=50),
+)
+
+ADDRESSES = ("192.0.2.1", "192.0.2.1", "192.0.2.2", "198.51.100.7", "2001:db8::1", "2001:db8::2", "")
+ACCOUNTS = ("anna", "Anna", "bert", "carl", "")
+PAUSES = st.sampled_from([0] * 8 + [1, 500, 4_999, 14_999, 15_000, 29_999, 30_000, 45_000, 59_999, 60_000, 200_000])
+STEPS = st.lists(
+    st.tuples(PAUSES, st.sampled_from([True, True, True, False]), st.sampled_from(ADDRESSES), st.sampled_from(ACCOUNTS)),
+    min_size=1,
+    max_size=80,
+)
+
+
+def attempts_of(steps: list[tuple[int, bool, str, str]]) -> list[Attempt]:
+    people, now, found = People(get_resolver()), START, []
+    for pause, failed, address, account in steps:
+        now += pause * 1_000
+        found.append((now, failed, people.client(address), people.account(account), None))
+    return found
+
+
+def simulate(rules: Any, attempts: list[Attempt], batch: int = 7) -> Simulation:
+    simulation = Simulation(rules, get_settings())
+    for at in range(0, len(attempts), batch):
+        simulation.feed(attempts[at : at + batch])
+    return simulation
+
+
+def found(threats: Any) -> list[tuple[Any, ...]]:
+    return sorted((each.rule, each.subject, each.opened_at, each.closes_at, each.peak) for each in threats)
+
+
+def replayed(simulation: Simulation) -> list[tuple[Any, ...]]:
+    threats = simulation.outcome.threats
+    return sorted((each.rule.name, each.subject, each.opened_at, each.closes_at, each.peak) for each in threats)
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps=STEPS)
+def test_a_replay_agrees_with_a_naive_model(steps: Any) -> None:
+    attempts = attempts_of(steps)
+    assert replayed(simulate(SMALL, attempts)) == found(naive.threats(SMALL, attempts))
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps=STEPS)
+def test_a_replay_agrees_with_the_live_detector(steps: Any) -> None:
+    attempts = attempts_of(steps)
+    live = Live(WEIGHED)
+    live.feed(attempts)
+    assert replayed(simulate(WEIGHED, attempts)) == found(live.threats)
