@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timedelta, timezone
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 from secguard.detection import normalize_identifier
 from secguard.network import ClientAddress, ClientAddressResolver
@@ -21,18 +21,52 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 T = TypeVar("T")
 
 
-class Client(NamedTuple):
-    """``subject``: the address, or the /64 of an IPv6 one. ``network``: its /24 or /48. Empty if it is not known."""
+#: One attempt to log in. First whom it concerns, each text by its place, None if it is not known: the address (an IPv6
+#: one as its /64), its network (/24 or /48), the account, both together (where somebody wants to know), and nothing.
+#: Then when, whether it failed, the client, and another name of the account that is the user's own.
+#: A plain tuple, since there are millions.
+Attempt: TypeAlias = (
+    "tuple[str | None, str | None, str | None, str | None, None, Moment, bool, ClientAddress | None, str | None]"
+)
+ADDRESS: Final = 0
+NETWORK: Final = 1
+ACCOUNT: Final = 2
+PAIR: Final = 3
+NONE: Final = 4
+AT: Final = 5
+HAS_FAILED: Final = 6
+CLIENT: Final = 7
+OTHER_NAME: Final = 8
+#: Places of texts.
+Place: TypeAlias = Literal[0, 1, 2, 3, 4]
 
-    subject: str
-    network: str
+
+class Client(NamedTuple):
+    """``subject``: the address, or the /64 of an IPv6 one. ``network``: its /24 or /48."""
+
+    subject: str | None
+    network: str | None
     address: ClientAddress | None
 
 
-NOBODY = Client("", "", None)
+NOBODY = Client(None, None, None)
 
-#: When, whether it failed, whose client, at which account, and the account's other name: the user's own, if known.
-Attempt: TypeAlias = "tuple[Moment, bool, Client, str | None, str | None]"
+
+def attempt(at: Moment, failed: bool, client: Client, account: str | None, other: str | None = None) -> Attempt:
+    return client[0], client[1], account, None, None, at, failed, client[2], other
+
+
+def with_pair(given: Attempt) -> Attempt:
+    """The same, where the address and the account together are a subject."""
+    address, network, account, _, _, at, failed, client, other = given
+    pair = f"{address} {account}" if address and account else None
+    return address, network, account, pair, None, at, failed, client, other
+
+
+def with_account(given: Attempt, account: str) -> Attempt:
+    """The same at another account."""
+    address, network, _, _, _, at, failed, client, other = given
+    return with_pair((address, network, account, None, None, at, failed, client, other))
 
 
 class People:

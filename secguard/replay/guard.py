@@ -16,7 +16,7 @@ from secguard.detection import Action, Detector, Rule
 from secguard.detection import Threat as DetectedThreat
 from secguard.detection.detector import account_key
 from secguard.network import UNKNOWN, ClientAddress, parse_network
-from secguard.replay.attempts import SECOND, Attempt, Client, Moment
+from secguard.replay.attempts import ACCOUNT, ADDRESS, AT, CLIENT, HAS_FAILED, SECOND, Attempt, Moment
 from secguard.replay.windows import Tripped
 
 #: Successful logins that are named, at most; all are counted.
@@ -78,35 +78,37 @@ class Guard:
         self._policy = Policy(self._settings, self._replica, self._offences, jitter=lambda: 0)
         self._offenders: dict[str, _Offender] = {}
         self._remembered = _MANY_OFFENDERS
-        self._blocked: dict[str, Block] = {}
+        #: By subject. Those that have ended are dropped when they are met.
+        self.blocked: dict[str | None, Block] = {}
+        #: Networks or accounts are refused, too.
+        self.has_others = False
         self._wide: dict[tuple[int, int, int], Block] = {}
         self._prefixes: dict[int, set[int]] = {4: set(), 6: set()}
-        self._locked: dict[str, Block] = {}
+        self._locked: dict[str | None, Block] = {}
         #: Accounts whose counters begin at nought, since their lock ends before their window.
         self.renewed: list[str] = []
 
     # -- before an attempt -------------------------------------------------------------------------------
 
-    def find(self, client: Client, account: str | None, now: Moment) -> Block | None:
+    def find(self, who: Attempt, now: Moment) -> Block | None:
         """The block or lock that this attempt meets."""
-        if client.address is not None and client.address.exempt:
+        address = who[CLIENT]
+        if address is not None and address.exempt:
             return None
-        found = self._blocked.get(client.subject) if client.subject else None
-        if found is not None:
-            if found.until > now:
-                return found
-            del self._blocked[client.subject]
-        if self._wide and client.address is not None:
-            found = self._find_wide(client.address, now)
-            if found is not None:
-                return found
-        if self._locked and account is not None:
-            found = self._locked.get(account)
-            if found is not None:
-                if found.until > now:
-                    return found
-                del self._locked[account]
-        return None
+        found = self._in_force(self.blocked, who[ADDRESS], now)
+        if found is None and self._wide and address is not None:
+            found = self._find_wide(address, now)
+        if found is None and self._locked:
+            found = self._in_force(self._locked, who[ACCOUNT], now)
+        return found
+
+    @staticmethod
+    def _in_force(known: dict[str | None, Block], subject: str | None, now: Moment) -> Block | None:
+        found = known.get(subject)
+        if found is not None and found.until <= now:
+            del known[subject]
+            return None
+        return found
 
     def _find_wide(self, address: ClientAddress, now: Moment) -> Block | None:
         bits, longest = _BITS[address.version], None
@@ -116,11 +118,10 @@ class Guard:
                 longest = found
         return longest
 
-    def refuse(self, attempt: Attempt, rule: str, block: Block | None) -> None:
+    def refuse(self, who: Attempt, rule: str, block: Block | None) -> None:
         """Note an attempt that would have been refused: by a block, a lock or the limit of a rule."""
-        at, failed, client, account, _ = attempt
         verdicts = self.verdicts
-        if failed:
+        if who[HAS_FAILED]:
             verdicts.refused_failures += 1
             if block is not None:
                 block.refused_failures += 1
@@ -129,20 +130,20 @@ class Guard:
         if block is not None:
             block.refused_successes += 1
         if len(verdicts.costs) < MAX_NAMED:
-            address = client.address.text if client.address is not None else ""
-            verdicts.costs.append(Cost(at, address, account, rule))
+            address = who[CLIENT]
+            verdicts.costs.append(Cost(who[AT], "" if address is None else address.text, who[ACCOUNT], rule))
 
     # -- after one ---------------------------------------------------------------------------------------
 
-    def follow(self, tripped: list[Tripped], client: Client, now: Moment) -> None:
+    def follow(self, tripped: list[Tripped], who: Attempt, now: Moment) -> None:
         """What follows from threats that an attempt opened or kept open. It met no block, so that one is raised again
         where a block ended before its threat did."""
         self._now = now
         for each in sorted(tripped, key=lambda each: not each.opened):
             rule = each.threat.rule
-            if rule.action in (Action.LOG, Action.REFUSE) or not (each.opened or self._is_over(each, client, now)):
+            if rule.action in (Action.LOG, Action.REFUSE) or not (each.opened or self._is_over(each, who, now)):
                 continue
-            address = client.address or UNKNOWN
+            address = who[CLIENT] or UNKNOWN
             threat = DetectedThreat(rule, each.threat.subject, each.level, self._key(rule, each.threat.subject))
             decision = self._policy.decide(threat, address)
             if isinstance(decision, BlockRequest):
@@ -153,12 +154,12 @@ class Guard:
             elif decision is not None:
                 self.verdicts.suppressed += 1
 
-    def _is_over(self, tripped: Tripped, client: Client, now: Moment) -> bool:
+    def _is_over(self, tripped: Tripped, who: Attempt, now: Moment) -> bool:
         """Did what followed from this threat end before it?"""
         if tripped.threat.rule.subject == "account":
             lock = self._locked.get(tripped.threat.subject)
             return lock is None or lock.until <= now
-        return self.find(client, None, now) is None
+        return self.find(who, now) is None
 
     def _widen(self, threat: DetectedThreat, address: ClientAddress, now: Moment) -> None:
         wider = self._policy.widen(threat, address)
@@ -180,21 +181,23 @@ class Guard:
         self._replica.raise_here(BlockEntry(request.network, request.reference, now / SECOND + seconds, automatic=True))
         network = parse_network(request.network)
         if network.prefixlen == (32 if network.version == 4 else 64):
-            known = self._blocked.get(request.network)
+            known = self.blocked.get(request.network)
             if known is None or known.until < until:
-                self._blocked[request.network] = block
+                self.blocked[request.network] = block
         else:
             shift = _BITS[network.version] - network.prefixlen
             key = (network.version, network.prefixlen, int(network.network_address) >> shift)
             if key not in self._wide or self._wide[key].until < until:
                 self._wide[key] = block
                 self._prefixes[network.version].add(network.prefixlen)
+                self.has_others = True
 
     def _lock(self, request: LockRequest, rule: Rule, now: Moment) -> None:
         seconds = self._settings.lock_duration
         lock = Block(request.account, rule.name, now, now + round(seconds * SECOND))
         self.verdicts.locks.append(lock)
         self._locked[request.account] = lock
+        self.has_others = True
         if rule.window_ms > seconds * 1000:
             self.renewed.append(request.account)
 

@@ -1,23 +1,25 @@
-"""One subject's entries, and what stands in the windows of its rules, kept up entry by entry.
+"""One subject's entries, and what stands in the windows of its rules.
 
-It answers what ``stores.memory`` answers to the same operations (a property test holds it to that), without looking at
-the whole record for each: a window is where it begins in the list, and how often each value stands in it.
+It answers what ``stores.memory`` answers to the same operations (a property test holds it to that), but looks at a
+record's new entries together: a window is where it begins in the list, and how often each value stands in it.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from secguard.detection import Rule
 from secguard.detection.catalogue import SUCCESS_AFTER_ATTACK
-from secguard.replay.attempts import Moment
-from secguard.replay.plan import Entry, Judged, Plan, Weighed, Who
+from secguard.replay.attempts import Attempt, Moment
+from secguard.replay.plan import Entry, Gauge, Judged, Plan
 
 #: A list is cleared of what has left all windows when it is this long, and then when it has doubled.
 _FIRST_TRIM = 16
 _AFTER_ATTACK = SUCCESS_AFTER_ATTACK.name
+#: Of records that need none: nothing is ever put in.
+NO_OWNERS: list[int] = []
 
 
 @dataclass(slots=True)
@@ -40,230 +42,318 @@ class Tripped(NamedTuple):
 
 
 class Track:
-    """Entries of one kind, oldest first. ``owners``: whose event each was, where one writes several."""
+    """Entries of one kind, oldest first. ``seen``: so many of them were judged.
 
-    __slots__ = ("owners", "times", "trim_at", "values")
+    ``owners``: whose event each was, where one event writes several.
+    """
+
+    __slots__ = ("owners", "seen", "times", "trim_at", "values")
 
     def __init__(self) -> None:
         self.times: list[Moment] = []
         self.values: list[str | None] = []
         self.owners: list[int] = []
+        self.seen = 0
         self.trim_at = _FIRST_TRIM
 
 
 class Window:
-    """What a gauge counts: of each of its tracks the entries from ``starts`` on, or the different ``values`` there."""
+    """Where a rule's window begins, and how often each value stands in it, where different ones count.
 
-    __slots__ = ("starts", "values")
+    It may begin too early, until somebody needs to know.
+    """
 
-    def __init__(self, starts: list[int], values: dict[str, int] | None) -> None:
-        self.starts = starts
+    __slots__ = ("start", "values")
+
+    def __init__(self, values: dict[str, int] | None) -> None:
+        self.start = 0
         self.values = values
 
 
-class Record:
-    """One subject. ``windows`` are made when there are entries enough to trip a rule."""
+class Record(Track):
+    """One subject. It is itself the track that nearly all entries go to, that of failures where there are any.
 
-    __slots__ = ("confirmed", "plan", "serial", "subject", "threats", "touched", "tracks", "windows")
+    ``windows`` are made when there are entries enough to trip a rule.
+    """
+
+    __slots__ = ("confirmed", "further", "plan", "serial", "subject", "threats", "windows")
 
     def __init__(self, plan: Plan, subject: str) -> None:
+        self.times, self.values, self.owners = [], [], NO_OWNERS if plan.is_simple else []
+        self.seen = self.serial = 0
+        self.trim_at = _FIRST_TRIM
         self.plan, self.subject = plan, subject
-        self.tracks = [Track() for _ in range(plan.track_count)]
+        self.further: list[Track] | None = None
         self.windows: list[Window] | None = None
         self.threats: dict[str, Threat] | None = None
         self.confirmed: dict[str, Moment] | None = None
-        self.touched = 0
-        self.serial = 0
 
-    def copy(self) -> Record:
-        """The same, whose threats are its own."""
-        twin = Record(self.plan, self.subject)
-        for mine, other in zip(twin.tracks, self.tracks, strict=True):
-            mine.times, mine.values, mine.owners = other.times[:], other.values[:], other.owners[:]
-            mine.trim_at = other.trim_at
-        twin.threats = self.threats and {name: replace(threat) for name, threat in self.threats.items()}
-        twin.confirmed = self.confirmed and dict(self.confirmed)
-        twin.touched, twin.serial = self.touched, self.serial
-        return twin
+    def track(self, at: int) -> Track:
+        if at == 0:
+            return self
+        if self.further is None:
+            self.further = [Track() for _ in range(1, self.plan.track_count)]
+        return self.further[at - 1]
+
+    @property
+    def tracks(self) -> list[Track]:
+        """Those there are."""
+        return [self, *(self.further or ())]
 
     # -- what happens ------------------------------------------------------------------------------------
 
-    def count(self, entry: Entry, now: Moment, who: Who) -> list[Tripped] | None:
-        """Add an event; the rules that are at or above their thresholds then."""
-        self.touched = now
+    def add(self, entry: Entry, now: Moment, who: Attempt, tripped: list[Tripped], *, acts: bool = True) -> None:
+        """An event, judged at once. ``tripped``: takes the threats that it opened and, for whoever ``acts``, those
+        that it kept open."""
         self.serial += 1
         for at, part in entry.pieces:
-            self.add(at, who[part], now)
-        if self.windows is None:
-            if self._held(entry) < entry.least:
-                return None
-            self.trim(now)
-            if self._held(entry) < entry.least:
-                return None
-            self.measure()
-        tripped: list[Tripped] = []
-        for judged in entry.judged:
-            level = self.level(judged.gauge, now)
-            if level >= judged.threshold:
-                tripped.append(self._trip(judged.rule, level, now, judged.window))
-        for weighed in entry.weighed:
-            found = self._weigh(weighed, now)
-            if found is not None:
-                tripped.append(found)
-        return tripped or None
+            self._append(at, who[part], now)
+        if self.plan.is_simple:
+            self.judge(self.track(entry.pieces[0][0]), entry, tripped, acts)
+        else:
+            self._judge_anew(entry, now, tripped, acts)
 
-    def add(self, at: int, value: str | None, now: Moment) -> None:
-        track = self.tracks[at]
+    def compare(self, at: int, value: str | None, now: Moment) -> None:
+        """A success that failures are compared with. What is not judged yet knows nothing of it."""
+        self.serial += 1
+        self._append(at, value, now)
+
+    def _append(self, at: int, value: str | None, now: Moment) -> None:
+        track = self if at == 0 else self.track(at)
         track.times.append(now)
         track.values.append(value)
-        if self.plan.is_owned:
+        if not self.plan.is_simple:
             track.owners.append(self.serial)
-        if self.windows is not None and value is not None:
-            for gauge in self.plan.gauges_of[at]:
-                values = self.windows[gauge].values
-                if values is not None:
-                    values[value] = values.get(value, 0) + 1
-        if len(track.times) >= track.trim_at:
-            self.trim(now)
+        if len(track.times) >= track.trim_at and at not in self.plan.entry_of:
+            track.seen = len(track.times)
+            self._trim(track, now)
 
     def forgive(self, entry: Entry, value: str | None) -> None:
-        """Drop the events whose first piece has this value."""
-        first = self.tracks[entry.pieces[0][0]]
+        """Drop the events whose first piece has this value. They were judged."""
+        first = self.track(entry.pieces[0][0])
         if value not in first.values:
             return
-        if not self.plan.is_owned:
-            self._keep(first, [at for at, each in enumerate(first.values) if each != value])
+        if self.plan.is_simple:
+            _keep(first, [at for at, each in enumerate(first.values) if each != value])
         else:
             gone = {owner for owner, each in zip(first.owners, first.values, strict=True) if each == value}
             for track in self.tracks:
-                self._keep(track, [at for at, owner in enumerate(track.owners) if owner not in gone])
+                _keep(track, [at for at, owner in enumerate(track.owners) if owner not in gone])
         self.windows = None
 
-    @staticmethod
-    def _keep(track: Track, places: list[int]) -> None:
-        track.times = [track.times[at] for at in places]
-        track.values = [track.values[at] for at in places]
-        if track.owners:
-            track.owners = [track.owners[at] for at in places]
-
     # -- threats -----------------------------------------------------------------------------------------
-
-    def open_threat(self, rule: str, now: Moment) -> Threat | None:
-        threat = self.threats.get(rule) if self.threats else None
-        return threat if threat is not None and threat.closes_at > now else None
 
     def is_under_attack(self, now: Moment) -> bool:
         """Is a threat open that is not itself about a success?"""
         threats = self.threats or {}
         return any(each.closes_at > now and name != _AFTER_ATTACK for name, each in threats.items())
 
-    def _trip(self, rule: Rule, level: int, now: Moment, window: int) -> Tripped:
-        threat = self.open_threat(rule.name, now)
-        if threat is None:
-            threat = Threat(rule, self.subject, now, now + window, level)
-            self.threats = self.threats or {}
-            self.threats[rule.name] = threat
-            return Tripped(threat, level, True)
-        threat.closes_at = now + window
-        threat.peak = max(threat.peak, level)
-        return Tripped(threat, level, False)
-
-    def _weigh(self, weighed: Weighed, now: Moment) -> Tripped | None:
-        """As ``Detector`` does: while the threat is open one look in a tenth of the window is enough."""
-        rule, condition = weighed.rule, weighed.condition
-        values = self.level(weighed.values, now)
-        if values < rule.threshold:
-            return None
-        counts = self._counts(weighed, values, now)
-        if not condition.may_hold(counts):
-            return None
-        threat = self.open_threat(rule.name, now)
-        confirmed = self.confirmed.get(rule.name) if self.confirmed else None
-        if threat is not None and confirmed is not None and now - confirmed < weighed.window // 10:
-            threat.peak = max(threat.peak, values)
-            return Tripped(threat, values, False)
-        if not condition.holds(counts):
-            return None
-        self.confirmed = self.confirmed or {}
-        self.confirmed[rule.name] = now
-        return self._trip(rule, values, now, weighed.window)
-
-    def _counts(self, weighed: Weighed, values: int, now: Moment) -> dict[int, int]:
-        """As a store's reply has them, by their places there."""
-        condition = weighed.condition
-        counts = {condition.values: values, condition.events: self.level(weighed.events, now)}
-        if condition.successes is not None and weighed.successes is not None:
-            counts[condition.successes] = self.level(weighed.successes, now)
-        return counts
+    def is_idle(self, now: Moment) -> bool:
+        """Is there nothing that any rule could still see?"""
+        oldest = now - self.plan.horizon
+        if any(track.times and track.times[-1] > oldest for track in self.tracks):
+            return False
+        return not self.threats or all(each.closes_at <= now for each in self.threats.values())
 
     def is_at_limit(self, limit: Judged, now: Moment) -> bool:
         """Would the next attempt be refused?"""
+        return self._level(limit.gauge, now) >= limit.threshold
+
+    def _trip(self, rule: Rule, level: int, now: Moment, window: int) -> Tripped:
+        threat = self.threats.get(rule.name) if self.threats else None
+        if threat is not None and threat.closes_at > now:
+            threat.closes_at = now + window
+            if level > threat.peak:
+                threat.peak = level
+            return Tripped(threat, level, False)
+        threat = Threat(rule, self.subject, now, now + window, level)
+        if self.threats is None:
+            self.threats = {}
+        self.threats[rule.name] = threat
+        return Tripped(threat, level, True)
+
+    def _weigh(self, judged: Judged, values: int, events: int, now: Moment) -> Tripped | None:
+        """A rule over more than one number, whose threshold is reached. As ``Detector`` does: while the threat is open
+        one look in a tenth of the window is enough."""
+        rule, condition = judged.rule, judged.condition
+        if condition is None:
+            return self._trip(rule, values, now, judged.gauge.window)
+        # As a store's reply has them, by their places there.
+        counts = {condition.values: values, condition.events: events}
+        if not condition.may_hold(counts):
+            return None
+        threat = self.threats.get(rule.name) if self.threats else None
+        confirmed = self.confirmed.get(rule.name) if self.confirmed else None
+        is_open = threat is not None and threat.closes_at > now
+        if threat is not None and is_open and confirmed is not None and now - confirmed < judged.gauge.window // 10:
+            threat.peak = max(threat.peak, values)
+            return Tripped(threat, values, False)
+        if condition.successes is not None and judged.successes is not None:
+            counts[condition.successes] = self._level(judged.successes, now)
+        if not condition.holds(counts):
+            return None
+        if self.confirmed is None:
+            self.confirmed = {}
+        self.confirmed[rule.name] = now
+        return self._trip(rule, values, now, judged.gauge.window)
+
+    # -- all new entries of a track together -----------------------------------------------------------------
+
+    def judge(self, track: Track, entry: Entry, tripped: list[Tripped], acts: bool = False) -> None:
+        """Go on to what has been added to the track. Only for simple plans."""
+        end = len(track.times)
         if self.windows is None:
-            self.measure()
-        return self.level(limit.gauge, now) >= limit.threshold
+            if end >= entry.least:
+                self._trim(track, track.times[track.seen])
+                end = len(track.times)
+            if end < entry.least:
+                track.seen = end
+                if end >= track.trim_at:
+                    self._trim(track, track.times[-1])
+                return
+            self._measure()
+        for judged in entry.judged:
+            if judged.gauge.distinct:
+                self._judge_values(track, judged, tripped, acts)
+            else:
+                self._judge_events(track, judged, tripped, acts)
+        track.seen = end
+        if end >= track.trim_at:
+            self._trim(track, track.times[-1])
 
-    # -- windows -----------------------------------------------------------------------------------------
+    def _judge_events(self, track: Track, judged: Judged, tripped: list[Tripped], acts: bool) -> None:
+        window, least, cap = self.windows[judged.place], judged.threshold, self.plan.cap  # type: ignore[index]
+        times, start, end, span, rule = track.times, window.start, len(track.times), judged.gauge.window, judged.rule
+        threat = self.threats.get(rule.name) if self.threats else None
+        for at in range(max(track.seen, start + least - 1), end):
+            now = times[at]
+            while times[start] <= now - span:
+                start += 1
+            level = at - start + 1
+            if level < least:
+                continue
+            if level > cap:
+                start, level = at + 1 - cap, cap
+            if threat is not None and threat.closes_at > now and not acts:
+                threat.closes_at = now + span
+                if level > threat.peak:
+                    threat.peak = level
+                continue
+            found = self._trip(rule, level, now, span)
+            threat = found.threat
+            tripped.append(found)
+        window.start = start
 
-    def _held(self, entry: Entry) -> int:
-        """How many entries there are of those that count, or were."""
-        if len(entry.tracks) == 1:
-            return len(self.tracks[entry.tracks[0]].times)
-        return sum(len(self.tracks[at].times) for at in entry.tracks)
+    def _judge_values(self, track: Track, judged: Judged, tripped: list[Tripped], acts: bool) -> None:
+        window, least, cap = self.windows[judged.place], judged.threshold, self.plan.cap  # type: ignore[index]
+        counted: dict[str, int] = window.values  # type: ignore[assignment] # a gauge of different values has them
+        times, values, start, span = track.times, track.values, window.start, judged.gauge.window
+        rule, condition = judged.rule, judged.condition
+        threat = self.threats.get(rule.name) if self.threats else None
+        for at in range(track.seen, len(times)):
+            value = values[at]
+            if value is not None:
+                counted[value] = counted.get(value, 0) + 1
+            if len(counted) < least:
+                continue
+            now = times[at]
+            outside, first = now - span, at + 1 - cap
+            while times[start] <= outside or start < first:
+                gone = values[start]
+                start += 1
+                if gone is not None:
+                    left = counted[gone] - 1
+                    if left:
+                        counted[gone] = left
+                    else:
+                        del counted[gone]
+            level = len(counted)
+            if level < least:
+                continue
+            if condition is None and not acts and threat is not None and threat.closes_at > now:
+                threat.closes_at = now + span
+                if level > threat.peak:
+                    threat.peak = level
+                continue
+            found = self._weigh(judged, level, at - start + 1, now)
+            if found is not None:
+                threat = found.threat
+                if found.opened or acts:
+                    tripped.append(found)
+        window.start = start
 
-    def measure(self) -> None:
-        """Make the windows, around everything there is."""
-        self.windows = []
-        for gauge in self.plan.gauges:
-            values: dict[str, int] | None = {} if gauge.distinct else None
-            if values is not None:
-                for at in gauge.tracks:
-                    for value in self.tracks[at].values:
+    def _measure(self) -> None:
+        """Make the windows, around everything that was judged."""
+        self.windows = [Window(None) for _ in range(self.plan.judged_count)]
+        for at, entry in self.plan.entry_of.items():
+            track = self.track(at)
+            for judged in entry.judged:
+                if judged.gauge.distinct:
+                    values = self.windows[judged.place].values = {}
+                    for value in track.values[: track.seen]:
                         if value is not None:
                             values[value] = values.get(value, 0) + 1
-            self.windows.append(Window([0] * len(gauge.tracks), values))
 
-    def level(self, at: int, now: Moment) -> int:
-        """What a gauge counts in (now - window, now]: exact up to the cap."""
-        gauge, window, count = self.plan.gauges[at], self.windows[at], 0  # type: ignore[index]
-        starts, values, outside = window.starts, window.values, now - gauge.window
-        for place, track_at in enumerate(gauge.tracks):
-            track = self.tracks[track_at]
-            times, start = track.times, starts[place]
-            end = len(times)
-            least = end - self.plan.cap
-            while start < end and (times[start] <= outside or start < least):
-                if values is not None:
-                    _leave(values, track.values[start])
-                start += 1
-            starts[place] = start
-            count += end - start
-        return count if values is None else len(values)
+    def _trim(self, track: Track, now: Moment) -> None:
+        """Drop what has left all windows of whoever looks from ``now`` on: when the first entry was added that is not
+        judged yet."""
+        gone = max(bisect_right(track.times, now - self.plan.horizon), track.seen - self.plan.cap)
+        if gone > 0:
+            self._drop(track, gone)
+        track.trim_at = 2 * len(track.times) + _FIRST_TRIM
 
-    def trim(self, now: Moment) -> None:
-        """Drop what has left all windows."""
-        for at, track in enumerate(self.tracks):
-            gone = max(bisect_right(track.times, now - self.plan.horizon), len(track.times) - self.plan.cap)
-            if gone > 0:
-                self._drop(at, track, gone)
-            track.trim_at = 2 * len(track.times) + _FIRST_TRIM
-
-    def _drop(self, at: int, track: Track, gone: int) -> None:
-        for gauge in self.plan.gauges_of[at] if self.windows is not None else ():
-            window, place = self.windows[gauge], self.plan.gauges[gauge].tracks.index(at)  # type: ignore[index]
-            start = window.starts[place]
-            if window.values is not None:
-                for value in track.values[start:gone]:
-                    _leave(window.values, value)
-            window.starts[place] = max(0, start - gone)
+    def _drop(self, track: Track, gone: int) -> None:
+        if self.windows is not None:
+            for at, entry in self.plan.entry_of.items():
+                if self.track(at) is track:
+                    for judged in entry.judged:
+                        self._leave(self.windows[judged.place], track, gone)
         del track.times[:gone], track.values[:gone]
         if track.owners:
             del track.owners[:gone]
+        track.seen = max(0, track.seen - gone)
+
+    @staticmethod
+    def _leave(window: Window, track: Track, gone: int) -> None:
+        counted = window.values
+        if counted is not None:
+            for value in track.values[window.start : gone]:
+                if value is not None:
+                    counted[value] -= 1
+                    if not counted[value]:
+                        del counted[value]
+        window.start = max(0, window.start - gone)
+
+    # -- one event, of rules over several kinds of entries -----------------------------------------------------
+
+    def _judge_anew(self, entry: Entry, now: Moment, tripped: list[Tripped], acts: bool) -> None:
+        for judged in entry.judged:
+            level = self._level(judged.gauge, now)
+            if level >= judged.threshold:
+                events = level if judged.events is None else self._level(judged.events, now)
+                found = self._weigh(judged, level, events, now)
+                if found is not None and (found.opened or acts):
+                    tripped.append(found)
+        for track in self.tracks:
+            if len(track.times) >= track.trim_at:
+                track.seen = len(track.times)
+                self._trim(track, now)
+
+    def _level(self, gauge: Gauge, now: Moment) -> int:
+        """What a gauge counts in (now - window, now], looked at anew: exact up to the cap."""
+        outside, count, values = now - gauge.window, 0, set()
+        for at in gauge.tracks:
+            track = self.track(at)
+            first = max(bisect_right(track.times, outside), len(track.times) - self.plan.cap)
+            count += len(track.times) - first
+            if gauge.distinct:
+                values.update(track.values[first:])
+        return len(values - {None}) if gauge.distinct else count
 
 
-def _leave(values: dict[str, int], value: str | None) -> None:
-    if value is not None:
-        left = values[value] - 1
-        if left:
-            values[value] = left
-        else:
-            del values[value]
+def _keep(track: Track, places: list[int]) -> None:
+    track.times = [track.times[at] for at in places]
+    track.values = [track.values[at] for at in places]
+    if track.owners:
+        track.owners = [track.owners[at] for at in places]
+    track.seen = len(places)

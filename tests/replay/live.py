@@ -10,7 +10,7 @@ from secguard.detection import Detector, Observation, Rule
 from secguard.detection.detector import Findings, run
 from secguard.events import EventType
 from secguard.pipeline.attempts import Attempt as LiveAttempt
-from secguard.replay.attempts import Attempt
+from secguard.replay.attempts import ACCOUNT, ADDRESS, AT, HAS_FAILED, NETWORK, Attempt
 from secguard.stores.memory import MemoryStore
 
 MILLISECOND = 1_000
@@ -48,9 +48,9 @@ class Live:
             self.one(attempt)
 
     def one(self, given: Attempt) -> None:
-        at, failed, client, account, _ = given
+        at, failed = given[AT], given[HAS_FAILED]
         self.now = max(self.now, at)
-        who = Observation(client.subject, client.network, account)
+        who = Observation(given[ADDRESS] or "", given[NETWORK] or "", given[ACCOUNT])
         attempt = self.detector.attempt(who)
         if self.refuses:
             self.run(self.detector.reserve(attempt))

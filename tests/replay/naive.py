@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from secguard.detection import Rule
-from secguard.replay.attempts import Attempt
+from secguard.replay.attempts import ACCOUNT, ADDRESS, AT, HAS_FAILED, Attempt
 
 
 @dataclass
@@ -18,14 +18,12 @@ class Opened:
     peak: int
 
 
-def subject_of(rule: Rule, attempt: Attempt) -> str:
-    _, _, client, account, _ = attempt
-    return client.subject if rule.subject == "address" else account or ""
+def subject_of(rule: Rule, attempt: Attempt) -> str | None:
+    return attempt[ADDRESS if rule.subject == "address" else ACCOUNT]
 
 
-def value_of(rule: Rule, attempt: Attempt) -> object:
-    _, _, client, account, _ = attempt
-    return client.subject if rule.distinct == "address" else account
+def value_of(rule: Rule, attempt: Attempt) -> str | None:
+    return attempt[ADDRESS if rule.distinct == "address" else ACCOUNT]
 
 
 def threats(rules: Sequence[Rule], attempts: Iterable[Attempt]) -> list[Opened]:
@@ -33,22 +31,19 @@ def threats(rules: Sequence[Rule], attempts: Iterable[Attempt]) -> list[Opened]:
     found: list[Opened] = []
     failures: list[Attempt] = []
     for attempt in attempts:
-        at, failed, client, account, _ = attempt
-        if not failed:
+        at, pair = attempt[AT], (attempt[ADDRESS], attempt[ACCOUNT])
+        if not attempt[HAS_FAILED]:
             # A success forgets the failures of this account from this address.
-            pair = (client.subject, account)
-            failures = [each for each in failures if not all(pair) or (each[2].subject, each[3]) != pair]
+            failures = [each for each in failures if not all(pair) or (each[ADDRESS], each[ACCOUNT]) != pair]
             continue
         failures.append(attempt)
         for rule in rules:
             subject, window = subject_of(rule, attempt), rule.window_ms * 1_000
             if not subject:
                 continue
-            inside = [each for each in failures if at - window < each[0] and subject_of(rule, each) == subject]
-            if rule.distinct is None:
-                count = len(inside)
-            else:
-                count = len({value_of(rule, each) for each in inside} - {None, ""})
+            inside = [each for each in failures if at - window < each[AT] and subject_of(rule, each) == subject]
+            values = {value_of(rule, each) for each in inside} - {None}
+            count = len(inside) if rule.distinct is None else len(values)
             if count < rule.threshold:
                 continue
             known = [each for each in found if (each.rule, each.subject) == (rule.name, subject)]

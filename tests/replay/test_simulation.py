@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from secguard.conf import get_settings
 from secguard.context import get_resolver
-from secguard.detection import DEFAULT_RULES, Rule
-from secguard.replay.attempts import Attempt, People
+from secguard.detection import Rule
+from secguard.replay.attempts import Attempt, People, attempt
 from secguard.replay.simulation import Simulation
 from tests.replay import naive
 from tests.replay.live import Live
@@ -42,8 +42,15 @@ WEIGHED = (
         max_per_value=1.5,
         max_success_rate=0.5,
     ),
-    Rule(name="spray", events="login_failed", subject="address", distinct="account", threshold=2, window=90,
-         max_per_value=2),
+    Rule(
+        name="spray",
+        events="login_failed",
+        subject="address",
+        distinct="account",
+        threshold=2,
+        window=90,
+        max_per_value=2,
+    ),
     Rule(name="success_after_attack", events="success_after_attack", subject="account", threshold=1, window=50),
 )
 
@@ -51,7 +58,9 @@ ADDRESSES = ("192.0.2.1", "192.0.2.1", "192.0.2.2", "198.51.100.7", "2001:db8::1
 ACCOUNTS = ("anna", "Anna", "bert", "carl", "")
 PAUSES = st.sampled_from([0] * 8 + [1, 500, 4_999, 14_999, 15_000, 29_999, 30_000, 45_000, 59_999, 60_000, 200_000])
 STEPS = st.lists(
-    st.tuples(PAUSES, st.sampled_from([True, True, True, False]), st.sampled_from(ADDRESSES), st.sampled_from(ACCOUNTS)),
+    st.tuples(
+        PAUSES, st.sampled_from([True, True, True, False]), st.sampled_from(ADDRESSES), st.sampled_from(ACCOUNTS)
+    ),
     min_size=1,
     max_size=80,
 )
@@ -61,7 +70,7 @@ def attempts_of(steps: list[tuple[int, bool, str, str]]) -> list[Attempt]:
     people, now, found = People(get_resolver()), START, []
     for pause, failed, address, account in steps:
         now += pause * 1_000
-        found.append((now, failed, people.client(address), people.account(account), None))
+        found.append(attempt(now, failed, people.client(address), people.account(account)))
     return found
 
 
@@ -77,7 +86,7 @@ def found(threats: Any) -> list[tuple[Any, ...]]:
 
 
 def replayed(simulation: Simulation) -> list[tuple[Any, ...]]:
-    threats = simulation.outcome.threats
+    threats = simulation.threats
     return sorted((each.rule.name, each.subject, each.opened_at, each.closes_at, each.peak) for each in threats)
 
 

@@ -1,0 +1,202 @@
+"""What happened: the threats that attempts of the past would have opened under a set of rules.
+
+Nothing is refused here. Entries are gathered while attempts go by, and a subject's are judged together: at the end of a
+batch, or when somebody gets in and it matters what came before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from secguard.detection import Detector
+from secguard.replay.attempts import ACCOUNT, AT, HAS_FAILED, OTHER_NAME, Attempt, Moment, with_account, with_pair
+from secguard.replay.plan import AFTER_ATTACK, FAILED, PASSED, Entry, Plan, plans_for
+from secguard.replay.windows import Record, Threat, Tripped
+
+#: Records beyond twice those that were last needed, and these, are looked through for idle ones.
+_SPARE_RECORDS = 10_000
+#: Before every log.
+BEGINNING: Moment = -(1 << 62)
+
+
+class Course:
+    """The records of one kind of subject."""
+
+    __slots__ = ("_sweep_at", "place", "plan", "records")
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.place = plan, plan.place
+        self.records: dict[str | None, Record] = {}  # never None: so it can be asked for
+        self._sweep_at = _SPARE_RECORDS
+
+    def record(self, subject: str) -> Record:
+        record = self.records.get(subject)
+        if record is None:
+            record = self.records[subject] = Record(self.plan, subject)
+        return record
+
+    def sweep(self, now: Moment) -> None:
+        """Forget the subjects of whom nothing is in any window: memory is bounded by the windows, not by the log."""
+        if len(self.records) >= self._sweep_at:
+            for subject in [each.subject for each in self.records.values() if each.is_idle(now)]:
+                del self.records[subject]
+            self._sweep_at = 2 * len(self.records) + _SPARE_RECORDS
+
+
+class Courses:
+    """All records, by what touches them."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.all = [Course(plan) for plan in plans_for(detector)]
+        self.by_event: dict[str, list[tuple[Course, Entry]]] = {
+            event: [(course, course.plan.entries[event]) for course in self.all if event in course.plan.entries]
+            for event in (FAILED, PASSED, AFTER_ATTACK)
+        }
+        self.comparing = [course for course in self.all if course.plan.success is not None]
+        self.wants_pairs = any(course.plan.kind == "pair" for course in self.all)
+
+    def note_success(self, who: Attempt, now: Moment) -> None:
+        """Where a rule compares failures with successes."""
+        for course in self.comparing:
+            subject = who[course.place]
+            if subject is not None:
+                track, part = course.plan.success  # type: ignore[misc] # only courses that have one are asked
+                course.record(subject).compare(track, who[part], now)
+
+    def forgive(self, who: Attempt) -> None:
+        """The failures of this account from this address, and of its other name, are forgotten."""
+        if who[ACCOUNT] is None:
+            return
+        self._forgive(who)
+        other = who[OTHER_NAME]
+        if other is not None:
+            self._forgive(with_account(who, other))
+
+    def _forgive(self, who: Attempt) -> None:
+        for course, entry in self.by_event[FAILED]:
+            record = course.records.get(who[course.place])
+            if record is not None and entry.forgives:
+                value = who[entry.pieces[0][1]]
+                if value is not None or course.plan.kind == "pair":
+                    record.forgive(entry, value)
+
+    def count(self, event: str, who: Attempt, now: Moment, tripped: list[Tripped], *, acts: bool) -> None:
+        """One event, judged at once."""
+        self.count_in(self.by_event[event], who, now, tripped, acts=acts)
+
+    @staticmethod
+    def count_in(
+        courses: Iterable[tuple[Course, Entry]], who: Attempt, now: Moment, tripped: list[Tripped], *, acts: bool
+    ) -> None:
+        for course, entry in courses:
+            subject = who[course.place]
+            if subject is not None:
+                record = course.records.get(subject)
+                if record is None:
+                    record = course.records[subject] = Record(course.plan, subject)
+                record.add(entry, now, who, tripped, acts=acts)
+
+    def sweep(self, now: Moment) -> None:
+        for course in self.all:
+            course.sweep(now)
+
+
+class Counting:
+    """Feed it attempts in order. ``late``: came after later ones; they count at the time of those, since the clock of
+    a window never goes back."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.threats: list[Threat] = []
+        self.failures = self.successes = self.late = 0
+        self.first: Moment | None = None
+        self.last: Moment | None = None
+        self._courses = Courses(detector)
+        failed = self._courses.by_event[FAILED]
+        self._together = [(course, entry) for course, entry in failed if course.plan.is_simple]
+        self._singly = [(course, entry) for course, entry in failed if not course.plan.is_simple]
+        self._waiting: list[tuple[Record, Entry]] = []
+        self._tripped: list[Tripped] = []
+        self._now = BEGINNING
+
+    def feed(self, attempts: Iterable[Attempt]) -> None:
+        now, waiting, singly, wants_pairs = self._now, self._waiting, self._singly, self._courses.wants_pairs
+        together = [
+            (course.place, course.records, course.plan, entry, entry.pieces[0][1]) for course, entry in self._together
+        ]
+        failures = successes = 0
+        for who in attempts:
+            if who[AT] >= now:
+                now = who[AT]
+                if self.first is None:
+                    self.first = now
+            else:
+                self.late += 1
+            if wants_pairs:
+                who = with_pair(who)
+            if not who[HAS_FAILED]:
+                successes += 1
+                self._pass(who, now)
+                continue
+            failures += 1
+            for place, records, plan, entry, part in together:
+                subject = who[place]
+                if subject is None:
+                    continue
+                record = records.get(subject)
+                if record is None:
+                    record = records[subject] = Record(plan, subject)
+                times = record.times
+                if record.seen == len(times):
+                    waiting.append((record, entry))
+                times.append(now)
+                record.values.append(who[part])
+            if singly:
+                self._courses.count_in(singly, who, now, self._tripped, acts=False)
+        self.failures += failures
+        self.successes += successes
+        if now != BEGINNING:
+            self.last = self._now = now
+        self._end_batch()
+
+    def _end_batch(self) -> None:
+        tripped = self._tripped
+        for record, entry in self._waiting:
+            held = len(record.times)
+            if record.windows is None and held < entry.least and held < record.trim_at:
+                record.seen = held
+            elif record.seen < held:
+                record.judge(record, entry, tripped)
+        self._waiting.clear()
+        self.threats += [each.threat for each in tripped]
+        tripped.clear()
+        self._courses.sweep(self._now)
+
+    def _pass(self, who: Attempt, now: Moment) -> None:
+        courses, is_known, attacked = self._courses, False, False
+        for course, entry in courses.by_event[FAILED]:
+            record = course.records.get(who[course.place])
+            if record is not None:
+                is_known = True
+                self._judge(record, entry)
+                if record.threats and not entry.silent:
+                    attacked = attacked or record.is_under_attack(now)
+        other = who[OTHER_NAME]
+        if other is not None:
+            for course, entry in courses.by_event[FAILED]:
+                record = course.records.get(with_account(who, other)[course.place])
+                if record is not None:
+                    is_known = True
+                    self._judge(record, entry)
+        if courses.comparing:
+            courses.note_success(who, now)
+        if is_known:
+            courses.forgive(who)
+        if courses.by_event[PASSED]:
+            courses.count(PASSED, who, now, self._tripped, acts=False)
+        if attacked:
+            courses.count(AFTER_ATTACK, who, now, self._tripped, acts=False)
+
+    def _judge(self, record: Record, entry: Entry) -> None:
+        """What happened before somebody got in."""
+        if record.plan.is_simple and record.seen < len(record.times):
+            record.judge(record, entry, self._tripped)

@@ -1,0 +1,120 @@
+"""What would have been: the same attempts at a site where these rules refuse.
+
+A refused attempt counts for no limit, as in the site. Only the kinds of subject are counted for which a rule does more
+than log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from secguard.conf import Settings
+from secguard.detection import Action, Detector, Rule
+from secguard.replay.attempts import ADDRESS, AT, CLIENT, HAS_FAILED, OTHER_NAME, Attempt, Moment, with_pair
+from secguard.replay.counting import BEGINNING, Courses
+from secguard.replay.guard import Guard
+from secguard.replay.plan import AFTER_ATTACK, FAILED, PASSED
+from secguard.replay.windows import Record, Tripped
+
+
+def _that_matter(rules: Iterable[Rule]) -> list[Rule]:
+    """The rules of those kinds of subject for which one does more than log: they share records."""
+    found = list(rules)
+    acting = [rule for rule in found if rule.action is not Action.LOG]
+    if any(AFTER_ATTACK in rule.events for rule in acting):
+        return found  # what is an attack, any rule may say
+    kinds = {rule.subject for rule in acting}
+    return [rule for rule in found if rule.subject in kinds]
+
+
+class Enforcement:
+    """Feed it attempts in order. ``guard``: what came of them."""
+
+    def __init__(self, rules: Iterable[Rule], settings: Settings) -> None:
+        mine = _that_matter(rules)
+        detector = Detector(mine, key=settings.hmac_key)
+        self.guard = Guard(settings, detector)
+        self._is_idle = not mine
+        self._courses = Courses(detector)
+        self._limited = [course for course in self._courses.all if course.plan.limits]
+        self._limiting = {limit.rule.name for course in self._limited for limit in course.plan.limits}
+        #: By kind and subject, until when a limit may be reached.
+        self._hot: dict[tuple[str, str], Moment] = {}
+        self._now = BEGINNING
+
+    def feed(self, attempts: Iterable[Attempt]) -> None:
+        if self._is_idle:
+            return
+        now, guard, hot, courses = self._now, self.guard, self._hot, self._courses
+        blocked, wants_pairs = guard.blocked, courses.wants_pairs
+        tripped: list[Tripped] = []
+        for who in attempts:
+            if who[AT] > now:
+                now = who[AT]
+            if who[ADDRESS] in blocked or guard.has_others:
+                block = guard.find(who, now)
+                if block is not None:
+                    guard.refuse(who, block.rule, block)
+                    continue
+            if wants_pairs:
+                who = with_pair(who)
+            if hot and self._is_limited(who, now):
+                continue
+            if who[HAS_FAILED]:
+                courses.count(FAILED, who, now, tripped, acts=True)
+            else:
+                self._pass(who, now, tripped)
+            if tripped:
+                self._follow(tripped, who, now)
+                tripped.clear()
+        self._now = now
+        courses.sweep(now)
+
+    def _pass(self, who: Attempt, now: Moment, tripped: list[Tripped]) -> None:
+        courses, is_known, attacked = self._courses, who[OTHER_NAME] is not None, False
+        for course, entry in courses.by_event[FAILED]:
+            record = course.records.get(who[course.place])
+            if record is not None:
+                is_known = True
+                if record.threats and not entry.silent:
+                    attacked = attacked or record.is_under_attack(now)
+        if courses.comparing:
+            courses.note_success(who, now)
+        if is_known:
+            courses.forgive(who)
+        if courses.by_event[PASSED]:
+            courses.count(PASSED, who, now, tripped, acts=True)
+        if attacked:
+            courses.count(AFTER_ATTACK, who, now, tripped, acts=True)
+
+    def _follow(self, tripped: list[Tripped], who: Attempt, now: Moment) -> None:
+        for each in tripped:
+            rule = each.threat.rule
+            if rule.name in self._limiting:
+                self._hot[rule.subject, each.threat.subject] = each.threat.closes_at
+        self.guard.follow(tripped, who, now)
+        while self.guard.renewed:
+            account = self.guard.renewed.pop()
+            for course in self._courses.all:
+                if course.plan.kind == "account":
+                    course.records[account] = Record(course.plan, account)
+
+    def _is_limited(self, who: Attempt, now: Moment) -> bool:
+        """Would a rule's limit refuse this attempt, where no block does?"""
+        address = who[CLIENT]
+        if address is not None and address.exempt:
+            return False
+        for course in self._limited:
+            subject = who[course.place]
+            closes = None if subject is None else self._hot.get((course.plan.kind, subject))
+            if closes is None or subject is None:
+                continue
+            record = course.records.get(subject)
+            if closes <= now or record is None:
+                del self._hot[course.plan.kind, subject]
+                continue
+            for limit in course.plan.limits:
+                if record.is_at_limit(limit, now):
+                    self.guard.refuse(who, limit.rule.name, None)
+                    return True
+        return False
