@@ -111,18 +111,20 @@ class Progress:
     """One line on standard error that says how far a task is; nothing where nobody watches."""
 
     INTERVAL = 0.2
+    _WIDTH = 20
 
     def __init__(self, what: str, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._what, self._stream, self._clock = what, stream or sys.stderr, clock
         self._shows = self._stream.isatty()
         self._next, self._is_written = 0.0, False
 
-    def __call__(self, done: int) -> None:
-        """``done``: of the task, so far."""
+    def __call__(self, done: int, share: float | None = None) -> None:
+        """``done``: of the task, so far. ``share``: of all, from 0 to 1, where that is known: it becomes a bar."""
         if self._shows and self._clock() >= self._next:
             self._next = self._clock() + self.INTERVAL
             self._is_written = True
-            self._stream.write(f"\r{self._what}: {done:,}")
+            bar = "" if share is None else f" [{'#' * round(share * self._WIDTH):.<{self._WIDTH}}] {share:4.0%}"
+            self._stream.write(f"\r{self._what}: {done:,}{bar}")
             self._stream.flush()
 
     def __enter__(self) -> Progress:

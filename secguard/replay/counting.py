@@ -52,15 +52,14 @@ class Courses:
             event: [(course, course.plan.entries[event]) for course in self.all if event in course.plan.entries]
             for event in (FAILED, PASSED, AFTER_ATTACK)
         }
-        self.comparing = [course for course in self.all if course.plan.success is not None]
+        self.comparing = [(course, *course.plan.success) for course in self.all if course.plan.success is not None]
         self.wants_pairs = any(course.plan.kind == "pair" for course in self.all)
 
     def note_success(self, who: Attempt, now: Moment) -> None:
         """Where a rule compares failures with successes."""
-        for course in self.comparing:
+        for course, track, part in self.comparing:
             subject = who[course.place]
             if subject is not None:
-                track, part = course.plan.success  # type: ignore[misc] # only courses that have one are asked
                 course.record(subject).compare(track, who[part], now)
 
     def forgive(self, who: Attempt) -> None:

@@ -11,7 +11,8 @@ from secguard.events import EventType
 from secguard.replay.attempts import Attempt, attempt
 from secguard.replay.readers.reading import Reading, outcome_of
 
-_scan = json.JSONDecoder().scan_once
+#: What ``json.loads`` calls, without what it does around it.
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _LOGINS = {EventType.LOGIN_FAILED.value: True, EventType.LOGIN_SUCCESS.value: False}
 #: Names that are known to belong to one user.
 _MAX_ALIASES = 50_000
