@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from secguard.detection import Detector
 from secguard.replay.attempts import ACCOUNT, AT, HAS_FAILED, OTHER_NAME, Attempt, Moment, with_account, with_pair
 from secguard.replay.plan import AFTER_ATTACK, FAILED, PASSED, Entry, Plan, plans_for
-from secguard.replay.windows import Record, Threat, Tripped
+from secguard.replay.windows import Passed, Record, Threat, Tripped
 
 #: Records beyond twice those that were last needed, and these, are looked through for idle ones.
 _SPARE_RECORDS = 10_000
@@ -20,20 +20,30 @@ BEGINNING: Moment = -(1 << 62)
 
 
 class Course:
-    """The records of one kind of subject."""
+    """The records of one kind of subject. ``passed``: successes, where failures are compared with them."""
 
-    __slots__ = ("_sweep_at", "place", "plan", "records")
+    __slots__ = ("_passed_sweep_at", "_sweep_at", "passed", "place", "plan", "records")
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.place = plan, plan.place
         self.records: dict[str | None, Record] = {}  # never None: so it can be asked for
-        self._sweep_at = _SPARE_RECORDS
+        self.passed: dict[str, Passed] = {}
+        self._sweep_at = self._passed_sweep_at = _SPARE_RECORDS
 
     def record(self, subject: str) -> Record:
         record = self.records.get(subject)
         if record is None:
-            record = self.records[subject] = Record(self.plan, subject)
+            record = self.records[subject] = Record(self.plan, subject, self.passed)
         return record
+
+    def note_success(self, subject: str, value: str | None, now: Moment) -> None:
+        passed = self.passed.get(subject)
+        if passed is None:
+            self.passed[subject] = [(now, value)]
+            return
+        passed.append((now, value))
+        if len(passed) > 2 * self.plan.cap:
+            del passed[: -self.plan.cap]
 
     def sweep(self, now: Moment) -> None:
         """Forget the subjects of whom nothing is in any window: memory is bounded by the windows, not by the log."""
@@ -41,6 +51,11 @@ class Course:
             for subject in [each.subject for each in self.records.values() if each.is_idle(now)]:
                 del self.records[subject]
             self._sweep_at = 2 * len(self.records) + _SPARE_RECORDS
+        if len(self.passed) >= self._passed_sweep_at:
+            oldest = now - self.plan.horizon
+            for subject in [each for each, passed in self.passed.items() if passed[-1][0] <= oldest]:
+                del self.passed[subject]
+            self._passed_sweep_at = 2 * len(self.passed) + _SPARE_RECORDS
 
 
 class Courses:
@@ -52,15 +67,15 @@ class Courses:
             event: [(course, course.plan.entries[event]) for course in self.all if event in course.plan.entries]
             for event in (FAILED, PASSED, AFTER_ATTACK)
         }
-        self.comparing = [(course, *course.plan.success) for course in self.all if course.plan.success is not None]
+        self.comparing = [(course, course.plan.success) for course in self.all if course.plan.success is not None]
         self.wants_pairs = any(course.plan.kind == "pair" for course in self.all)
 
     def note_success(self, who: Attempt, now: Moment) -> None:
         """Where a rule compares failures with successes."""
-        for course, track, part in self.comparing:
+        for course, part in self.comparing:
             subject = who[course.place]
             if subject is not None:
-                course.record(subject).compare(track, who[part], now)
+                course.note_success(subject, who[part], now)
 
     def forgive(self, who: Attempt) -> None:
         """The failures of this account from this address, and of its other name, are forgotten."""
@@ -92,7 +107,7 @@ class Courses:
             if subject is not None:
                 record = course.records.get(subject)
                 if record is None:
-                    record = course.records[subject] = Record(course.plan, subject)
+                    record = course.records[subject] = Record(course.plan, subject, course.passed)
                 record.add(entry, now, who, tripped, acts=acts)
 
     def sweep(self, now: Moment) -> None:
@@ -110,7 +125,8 @@ class Counting:
         self.first: Moment | None = None
         self.last: Moment | None = None
         self._courses = Courses(detector)
-        failed = self._courses.by_event[FAILED]
+        self._failed = failed = self._courses.by_event[FAILED]
+        self._compares, self._counts_successes = bool(self._courses.comparing), bool(self._courses.by_event[PASSED])
         self._together = [(course, entry) for course, entry in failed if course.plan.is_simple]
         self._singly = [(course, entry) for course, entry in failed if not course.plan.is_simple]
         self._waiting: list[tuple[Record, Entry]] = []
@@ -120,7 +136,7 @@ class Counting:
     def feed(self, attempts: Iterable[Attempt]) -> None:
         now, waiting, singly, wants_pairs = self._now, self._waiting, self._singly, self._courses.wants_pairs
         together = [
-            (course.place, course.records, course.plan, entry, entry.pieces[0][1]) for course, entry in self._together
+            (course.place, course.records, course, entry, entry.pieces[0][1]) for course, entry in self._together
         ]
         failures = successes = 0
         for who in attempts:
@@ -137,13 +153,13 @@ class Counting:
                 self._pass(who, now)
                 continue
             failures += 1
-            for place, records, plan, entry, part in together:
+            for place, records, course, entry, part in together:
                 subject = who[place]
                 if subject is None:
                     continue
                 record = records.get(subject)
                 if record is None:
-                    record = records[subject] = Record(plan, subject)
+                    record = records[subject] = Record(course.plan, subject, course.passed)
                 times = record.times
                 if record.seen == len(times):
                     waiting.append((record, entry))
@@ -171,29 +187,33 @@ class Counting:
         self._courses.sweep(self._now)
 
     def _pass(self, who: Attempt, now: Moment) -> None:
-        courses, is_known, attacked = self._courses, False, False
-        for course, entry in courses.by_event[FAILED]:
+        courses, may_forgive, attacked = self._courses, who[OTHER_NAME] is not None, False
+        if may_forgive:
+            self._judge_other(who)
+        for course, entry in self._failed:
             record = course.records.get(who[course.place])
-            if record is not None:
-                is_known = True
-                self._judge(record, entry)
+            if record is not None and (record.times or record.threats):
+                may_forgive = True
+                if record.seen < len(record.times):
+                    self._judge(record, entry)
                 if record.threats and not entry.silent:
                     attacked = attacked or record.is_under_attack(now)
-        other = who[OTHER_NAME]
-        if other is not None:
-            for course, entry in courses.by_event[FAILED]:
-                record = course.records.get(with_account(who, other)[course.place])
-                if record is not None:
-                    is_known = True
-                    self._judge(record, entry)
-        if courses.comparing:
+        if self._compares:
             courses.note_success(who, now)
-        if is_known:
+        if may_forgive:
             courses.forgive(who)
-        if courses.by_event[PASSED]:
+        if self._counts_successes:
             courses.count(PASSED, who, now, self._tripped, acts=False)
         if attacked:
             courses.count(AFTER_ATTACK, who, now, self._tripped, acts=False)
+
+    def _judge_other(self, who: Attempt) -> None:
+        """The failures under the account's other name."""
+        who = with_account(who, who[OTHER_NAME] or "")
+        for course, entry in self._failed:
+            record = course.records.get(who[course.place])
+            if record is not None:
+                self._judge(record, entry)
 
     def _judge(self, record: Record, entry: Entry) -> None:
         """What happened before somebody got in."""

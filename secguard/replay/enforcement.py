@@ -97,7 +97,7 @@ class Enforcement:
             account = self.guard.renewed.pop()
             for course in self._courses.all:
                 if course.plan.kind == "account":
-                    course.records[account] = Record(course.plan, account)
+                    course.records[account] = Record(course.plan, account, course.passed)
 
     def _is_limited(self, who: Attempt, now: Moment) -> bool:
         """Would a rule's limit refuse this attempt, where no block does?"""

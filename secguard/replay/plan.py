@@ -33,7 +33,8 @@ _PARTS: dict[str, Place] = {"address": ADDRESS, "network": NETWORK, "account": A
 
 
 class Gauge(NamedTuple):
-    """What a rule counts: entries of these tracks, or different values of theirs, within a window (µs)."""
+    """What a rule counts: entries of these tracks, or different values of theirs, within a window (µs). Successes that
+    failures are compared with are on none: they are many, and seldom looked at."""
 
     tracks: tuple[int, ...]
     distinct: bool
@@ -81,10 +82,8 @@ class Plan:
             for stream, _ in feed.streams:
                 self._track(stream)
         success = detector.success_entry(kind)
-        #: Where a success is written, to be compared with failures, and the place of its value.
-        self.success: tuple[int, Place] | None = None
-        if success is not None:
-            self.success = self._track(success[0]), _PARTS.get(success[1], NONE)
+        #: Where failures are compared with successes, the place of a success's value.
+        self.success: Place | None = None if success is None else _PARTS.get(success[1], NONE)
         panel = next(iter(feeds.values())).panels[True]  # for clients that may be refused
         self.cap, self.horizon = panel.cap, panel.horizon_ms * 1000
         #: So many rules are judged: each has a window of its own in a record.

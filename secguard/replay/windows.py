@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from secguard.detection import Rule
 from secguard.detection.catalogue import SUCCESS_AFTER_ATTACK
@@ -39,6 +39,10 @@ class Tripped(NamedTuple):
     threat: Threat
     level: int
     opened: bool
+
+
+#: When somebody got in, and the value by which he is told from others.
+Passed: TypeAlias = "list[tuple[Moment, str | None]]"
 
 
 class Track:
@@ -73,16 +77,17 @@ class Window:
 class Record(Track):
     """One subject. It is itself the track that nearly all entries go to, that of failures where there are any.
 
-    ``windows`` are made when there are entries enough to trip a rule.
+    ``windows`` are made when there are entries enough to trip a rule. ``passed``: by subject, the successes that
+    failures are compared with.
     """
 
-    __slots__ = ("confirmed", "further", "plan", "serial", "subject", "threats", "windows")
+    __slots__ = ("confirmed", "further", "passed", "plan", "serial", "subject", "threats", "windows")
 
-    def __init__(self, plan: Plan, subject: str) -> None:
+    def __init__(self, plan: Plan, subject: str, passed: dict[str, Passed]) -> None:
         self.times, self.values, self.owners = [], [], NO_OWNERS if plan.is_simple else []
         self.seen = self.serial = 0
         self.trim_at = _FIRST_TRIM
-        self.plan, self.subject = plan, subject
+        self.plan, self.subject, self.passed = plan, subject, passed
         self.further: list[Track] | None = None
         self.windows: list[Window] | None = None
         self.threats: dict[str, Threat] | None = None
@@ -107,26 +112,15 @@ class Record(Track):
         that it kept open."""
         self.serial += 1
         for at, part in entry.pieces:
-            self._append(at, who[part], now)
+            track = self.track(at)
+            track.times.append(now)
+            track.values.append(who[part])
+            if not self.plan.is_simple:
+                track.owners.append(self.serial)
         if self.plan.is_simple:
             self.judge(self.track(entry.pieces[0][0]), entry, tripped, acts)
         else:
             self._judge_anew(entry, now, tripped, acts)
-
-    def compare(self, at: int, value: str | None, now: Moment) -> None:
-        """A success that failures are compared with. What is not judged yet knows nothing of it."""
-        self.serial += 1
-        self._append(at, value, now)
-
-    def _append(self, at: int, value: str | None, now: Moment) -> None:
-        track = self if at == 0 else self.track(at)
-        track.times.append(now)
-        track.values.append(value)
-        if not self.plan.is_simple:
-            track.owners.append(self.serial)
-        if len(track.times) >= track.trim_at and at not in self.plan.entry_of:
-            track.seen = len(track.times)
-            self._trim(track, now)
 
     def forgive(self, entry: Entry, value: str | None) -> None:
         """Drop the events whose first piece has this value. They were judged."""
@@ -189,7 +183,7 @@ class Record(Track):
             threat.peak = max(threat.peak, values)
             return Tripped(threat, values, False)
         if condition.successes is not None and judged.successes is not None:
-            counts[condition.successes] = self._level(judged.successes, now)
+            counts[condition.successes] = self._passed(judged.successes, now)
         if not condition.holds(counts):
             return None
         if self.confirmed is None:
@@ -349,6 +343,12 @@ class Record(Track):
             if gauge.distinct:
                 values.update(track.values[first:])
         return len(values - {None}) if gauge.distinct else count
+
+    def _passed(self, gauge: Gauge, now: Moment) -> int:
+        """How many got in: of the latest, up to the cap."""
+        latest = self.passed.get(self.subject, [])[-self.plan.cap :]
+        inside = [value for at, value in latest if at > now - gauge.window]
+        return len(set(inside) - {None}) if gauge.distinct else len(inside)
 
 
 def _keep(track: Track, places: list[int]) -> None:
