@@ -11,12 +11,10 @@ from collections.abc import Iterable
 from secguard.detection import Detector
 from secguard.replay.attempts import ACCOUNT, AT, HAS_FAILED, OTHER_NAME, Attempt, Moment, with_account, with_pair
 from secguard.replay.plan import AFTER_ATTACK, FAILED, PASSED, Entry, Plan, plans_for
-from secguard.replay.windows import Passed, Record, Threat, Tripped
+from secguard.replay.windows import BEGINNING, Passed, Record, Threat, Tripped
 
 #: Records beyond twice those that were last needed, and these, are looked through for idle ones.
 _SPARE_RECORDS = 10_000
-#: Before every log.
-BEGINNING: Moment = -(1 << 62)
 
 
 class Course:
@@ -127,16 +125,19 @@ class Counting:
         self._courses = Courses(detector)
         self._failed = failed = self._courses.by_event[FAILED]
         self._compares, self._counts_successes = bool(self._courses.comparing), bool(self._courses.by_event[PASSED])
-        self._together = [(course, entry) for course, entry in failed if course.plan.is_simple]
+        #: With the records that wait to be judged.
+        self._together: list[tuple[Course, Entry, list[Record]]] = [
+            (course, entry, []) for course, entry in failed if course.plan.is_simple
+        ]
         self._singly = [(course, entry) for course, entry in failed if not course.plan.is_simple]
-        self._waiting: list[tuple[Record, Entry]] = []
         self._tripped: list[Tripped] = []
         self._now = BEGINNING
 
     def feed(self, attempts: Iterable[Attempt]) -> None:
-        now, waiting, singly, wants_pairs = self._now, self._waiting, self._singly, self._courses.wants_pairs
+        now, singly, wants_pairs = self._now, self._singly, self._courses.wants_pairs
         together = [
-            (course.place, course.records, course, entry, entry.pieces[0][1]) for course, entry in self._together
+            (course, course.place, course.records, entry.pieces[0][1], entry.least, waiting)
+            for course, entry, waiting in self._together
         ]
         failures = successes = 0
         for who in attempts:
@@ -153,7 +154,7 @@ class Counting:
                 self._pass(who, now)
                 continue
             failures += 1
-            for place, records, course, entry, part in together:
+            for course, place, records, part, least, waiting in together:
                 subject = who[place]
                 if subject is None:
                     continue
@@ -161,10 +162,11 @@ class Counting:
                 if record is None:
                     record = records[subject] = Record(course.plan, subject, course.passed)
                 times = record.times
-                if record.seen == len(times):
-                    waiting.append((record, entry))
                 times.append(now)
                 record.values.append(who[part])
+                if len(times) >= least and not record.is_waiting:
+                    record.is_waiting = True
+                    waiting.append(record)
             if singly:
                 self._courses.count_in(singly, who, now, self._tripped, acts=False)
         self.failures += failures
@@ -175,13 +177,11 @@ class Counting:
 
     def _end_batch(self) -> None:
         tripped = self._tripped
-        for record, entry in self._waiting:
-            held = len(record.times)
-            if record.windows is None and held < entry.least and held < record.trim_at:
-                record.seen = held
-            elif record.seen < held:
+        for _, entry, waiting in self._together:
+            for record in waiting:
+                record.is_waiting = False
                 record.judge(record, entry, tripped)
-        self._waiting.clear()
+            waiting.clear()
         self.threats += [each.threat for each in tripped]
         tripped.clear()
         self._courses.sweep(self._now)
@@ -194,8 +194,8 @@ class Counting:
             record = course.records.get(who[course.place])
             if record is not None and (record.times or record.threats):
                 may_forgive = True
-                if record.seen < len(record.times):
-                    self._judge(record, entry)
+                if record.is_waiting:
+                    record.judge(record, entry, self._tripped)
                 if record.threats and not entry.silent:
                     attacked = attacked or record.is_under_attack(now)
         if self._compares:
@@ -212,10 +212,5 @@ class Counting:
         who = with_account(who, who[OTHER_NAME] or "")
         for course, entry in self._failed:
             record = course.records.get(who[course.place])
-            if record is not None:
-                self._judge(record, entry)
-
-    def _judge(self, record: Record, entry: Entry) -> None:
-        """What happened before somebody got in."""
-        if record.plan.is_simple and record.seen < len(record.times):
-            record.judge(record, entry, self._tripped)
+            if record is not None and record.is_waiting:
+                record.judge(record, entry, self._tripped)

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from secguard.conf import Settings
 from secguard.detection import Action, Detector, Rule
 from secguard.replay.attempts import ADDRESS, AT, CLIENT, HAS_FAILED, OTHER_NAME, Attempt, Moment, with_pair
-from secguard.replay.counting import BEGINNING, Courses
+from secguard.replay.counting import Courses
 from secguard.replay.guard import Guard
 from secguard.replay.plan import AFTER_ATTACK, FAILED, PASSED
-from secguard.replay.windows import Record, Tripped
+from secguard.replay.windows import BEGINNING, Record, Tripped
 
 
 def _that_matter(rules: Iterable[Rule]) -> list[Rule]:
@@ -54,7 +54,10 @@ class Enforcement:
             if who[ADDRESS] in blocked or guard.has_others:
                 block = guard.find(who, now)
                 if block is not None:
-                    guard.refuse(who, block.rule, block)
+                    if who[HAS_FAILED]:
+                        block.refused_failures += 1
+                    else:
+                        guard.refuse_success(who, block.rule, block)
                     continue
             if wants_pairs:
                 who = with_pair(who)
@@ -115,6 +118,6 @@ class Enforcement:
                 continue
             for limit in course.plan.limits:
                 if record.is_at_limit(limit, now):
-                    self.guard.refuse(who, limit.rule.name, None)
+                    self.guard.refuse_by_limit(who, limit.rule.name)
                     return True
         return False

@@ -50,15 +50,24 @@ class Cost(NamedTuple):
 
 @dataclass(slots=True)
 class Verdicts:
-    """All that would have come of it. ``proposals``: networks that an operator would have been asked about."""
+    """All that would have come of it. ``limited_…``: refused by a limit, without a block. ``proposals``: networks that
+    an operator would have been asked about."""
 
     blocks: list[Block] = field(default_factory=list)
     locks: list[Block] = field(default_factory=list)
-    refused_failures: int = 0
-    refused_successes: int = 0
+    limited_failures: int = 0
+    limited_successes: int = 0
     costs: list[Cost] = field(default_factory=list)
     proposals: dict[str, int] = field(default_factory=dict)
     suppressed: int = 0
+
+    @property
+    def refused_failures(self) -> int:
+        return self.limited_failures + sum(each.refused_failures for each in (*self.blocks, *self.locks))
+
+    @property
+    def refused_successes(self) -> int:
+        return self.limited_successes + sum(each.refused_successes for each in (*self.blocks, *self.locks))
 
 
 @dataclass(slots=True)
@@ -118,20 +127,21 @@ class Guard:
                 longest = found
         return longest
 
-    def refuse(self, who: Attempt, rule: str, block: Block | None) -> None:
-        """Note an attempt that would have been refused: by a block, a lock or the limit of a rule."""
-        verdicts = self.verdicts
-        if who[HAS_FAILED]:
-            verdicts.refused_failures += 1
-            if block is not None:
-                block.refused_failures += 1
-            return
-        verdicts.refused_successes += 1
+    def refuse_success(self, who: Attempt, rule: str, block: Block | None = None) -> None:
+        """Note a successful login that would have been refused: by a block, a lock or the limit of a rule."""
         if block is not None:
             block.refused_successes += 1
-        if len(verdicts.costs) < MAX_NAMED:
+        else:
+            self.verdicts.limited_successes += 1
+        if len(self.verdicts.costs) < MAX_NAMED:
             address = who[CLIENT]
-            verdicts.costs.append(Cost(who[AT], "" if address is None else address.text, who[ACCOUNT], rule))
+            self.verdicts.costs.append(Cost(who[AT], "" if address is None else address.text, who[ACCOUNT], rule))
+
+    def refuse_by_limit(self, who: Attempt, rule: str) -> None:
+        if who[HAS_FAILED]:
+            self.verdicts.limited_failures += 1
+        else:
+            self.refuse_success(who, rule)
 
     # -- after one ---------------------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ from secguard.replay.plan import Entry, Gauge, Judged, Plan
 
 #: A list is cleared of what has left all windows when it is this long, and then when it has doubled.
 _FIRST_TRIM = 16
+#: Before every log.
+BEGINNING: Moment = -(1 << 62)
 _AFTER_ATTACK = SUCCESS_AFTER_ATTACK.name
 #: Of records that need none: nothing is ever put in.
 NO_OWNERS: list[int] = []
@@ -46,7 +48,8 @@ Passed: TypeAlias = "list[tuple[Moment, str | None]]"
 
 
 class Track:
-    """Entries of one kind, oldest first. ``seen``: so many of them were judged.
+    """Entries of one kind, oldest first. ``seen``: so many of them were judged. Further ones were not, or are so few
+    that they could trip nothing: to judge them again would change nothing.
 
     ``owners``: whose event each was, where one event writes several.
     """
@@ -81,11 +84,13 @@ class Record(Track):
     failures are compared with.
     """
 
-    __slots__ = ("confirmed", "further", "passed", "plan", "serial", "subject", "threats", "windows")
+    __slots__ = ("confirmed", "further", "is_waiting", "passed", "plan", "serial", "subject", "threats", "windows")
 
     def __init__(self, plan: Plan, subject: str, passed: dict[str, Passed]) -> None:
         self.times, self.values, self.owners = [], [], NO_OWNERS if plan.is_simple else []
         self.seen = self.serial = 0
+        #: To be judged with others, at the end of a batch.
+        self.is_waiting = False
         self.trim_at = _FIRST_TRIM
         self.plan, self.subject, self.passed = plan, subject, passed
         self.further: list[Track] | None = None
@@ -110,17 +115,21 @@ class Record(Track):
     def add(self, entry: Entry, now: Moment, who: Attempt, tripped: list[Tripped], *, acts: bool = True) -> None:
         """An event, judged at once. ``tripped``: takes the threats that it opened and, for whoever ``acts``, those
         that it kept open."""
+        if self.plan.is_simple:
+            at, part = entry.pieces[0]
+            track = self.track(at)
+            track.times.append(now)
+            track.values.append(who[part])
+            if len(track.times) >= entry.least:
+                self.judge(track, entry, tripped, acts)
+            return
         self.serial += 1
         for at, part in entry.pieces:
             track = self.track(at)
             track.times.append(now)
             track.values.append(who[part])
-            if not self.plan.is_simple:
-                track.owners.append(self.serial)
-        if self.plan.is_simple:
-            self.judge(self.track(entry.pieces[0][0]), entry, tripped, acts)
-        else:
-            self._judge_anew(entry, now, tripped, acts)
+            track.owners.append(self.serial)
+        self._judge_anew(entry, now, tripped, acts)
 
     def forgive(self, entry: Entry, value: str | None) -> None:
         """Drop the events whose first piece has this value. They were judged."""
@@ -177,9 +186,7 @@ class Record(Track):
         if not condition.may_hold(counts):
             return None
         threat = self.threats.get(rule.name) if self.threats else None
-        confirmed = self.confirmed.get(rule.name) if self.confirmed else None
-        is_open = threat is not None and threat.closes_at > now
-        if threat is not None and is_open and confirmed is not None and now - confirmed < judged.gauge.window // 10:
+        if threat is not None and threat.closes_at > now < self._looks_again(judged):
             threat.peak = max(threat.peak, values)
             return Tripped(threat, values, False)
         if condition.successes is not None and judged.successes is not None:
@@ -195,17 +202,15 @@ class Record(Track):
 
     def judge(self, track: Track, entry: Entry, tripped: list[Tripped], acts: bool = False) -> None:
         """Go on to what has been added to the track. Only for simple plans."""
-        end = len(track.times)
+        if track.seen == len(track.times):
+            return
         if self.windows is None:
-            if end >= entry.least:
-                self._trim(track, track.times[track.seen])
-                end = len(track.times)
-            if end < entry.least:
-                track.seen = end
-                if end >= track.trim_at:
-                    self._trim(track, track.times[-1])
+            self._trim(track, track.times[track.seen])
+            if len(track.times) < entry.least:
+                track.seen = len(track.times)
                 return
             self._measure()
+        end = len(track.times)
         for judged in entry.judged:
             if judged.gauge.distinct:
                 self._judge_values(track, judged, tripped, acts)
@@ -244,6 +249,8 @@ class Record(Track):
         times, values, start, span = track.times, track.values, window.start, judged.gauge.window
         rule, condition = judged.rule, judged.condition
         threat = self.threats.get(rule.name) if self.threats else None
+        closes, peak = (threat.closes_at, threat.peak) if threat is not None and not acts else (BEGINNING, 0)
+        unconfirmed = self._looks_again(judged)
         for at in range(track.seen, len(times)):
             value = values[at]
             if value is not None:
@@ -264,17 +271,26 @@ class Record(Track):
             level = len(counted)
             if level < least:
                 continue
-            if condition is None and not acts and threat is not None and threat.closes_at > now:
-                threat.closes_at = now + span
-                if level > threat.peak:
-                    threat.peak = level
-                continue
+            if now < closes and level <= peak:
+                # Nothing new of a threat that is open: it goes on, at most.
+                if condition is None:
+                    threat.closes_at = closes = now + span  # type: ignore[union-attr] # it closes some time
+                    continue
+                if now < unconfirmed:
+                    continue
             found = self._weigh(judged, level, at - start + 1, now)
             if found is not None:
                 threat = found.threat
+                if not acts:
+                    closes, peak, unconfirmed = threat.closes_at, threat.peak, self._looks_again(judged)
                 if found.opened or acts:
                     tripped.append(found)
         window.start = start
+
+    def _looks_again(self, judged: Judged) -> Moment:
+        """Until when a rule's threat, while it is open, is not looked at again."""
+        confirmed = self.confirmed.get(judged.rule.name) if self.confirmed else None
+        return BEGINNING if confirmed is None else confirmed + judged.gauge.window // 10
 
     def _measure(self) -> None:
         """Make the windows, around everything that was judged."""
