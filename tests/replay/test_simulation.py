@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.test import override_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secguard.conf import get_settings
 from secguard.context import get_resolver
 from secguard.detection import Rule
-from secguard.replay.attempts import Attempt, People, attempt
+from secguard.replay.attempts import ADDRESS, AT, HAS_FAILED, Attempt, People, attempt
 from secguard.replay.simulation import Simulation
 from tests.replay import naive
 from tests.replay.live import Live
@@ -90,17 +91,81 @@ def replayed(simulation: Simulation) -> list[tuple[Any, ...]]:
     return sorted((each.rule.name, each.subject, each.opened_at, each.closes_at, each.peak) for each in threats)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(steps=STEPS)
 def test_a_replay_agrees_with_a_naive_model(steps: Any) -> None:
     attempts = attempts_of(steps)
     assert replayed(simulate(SMALL, attempts)) == found(naive.threats(SMALL, attempts))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(steps=STEPS)
 def test_a_replay_agrees_with_the_live_detector(steps: Any) -> None:
     attempts = attempts_of(steps)
     live = Live(WEIGHED)
     live.feed(attempts)
     assert replayed(simulate(WEIGHED, attempts)) == found(live.threats)
+
+
+class Enforced(Live):
+    """A site with these rules: blocks of 20 seconds, which are raised again while the threat goes on."""
+
+    def __init__(self, rules: Any) -> None:
+        super().__init__(rules, refuses=True)
+        self.blocks: list[tuple[str, str, int]] = []
+        self.until: dict[str, int] = {}
+        self.address = ""
+
+    def one(self, given: Attempt) -> None:
+        self.address, now = given[ADDRESS] or "", max(self.now, given[AT])
+        if self.until.get(self.address, 0) > now:
+            self.now = now
+            self.refused.append((given[AT], given[HAS_FAILED]))
+        else:
+            super().one(given)
+
+    def note(self, found: Any) -> None:
+        super().note(found)
+        for threat in [*found.opened, *found.continued]:
+            is_new = threat in found.opened or self.until.get(self.address, 0) <= self.now
+            if threat.rule.action == "block" and self.address and is_new:
+                self.until[self.address] = self.now + 20 * SECOND
+                self.blocks.append((self.address, threat.rule.name, self.now))
+
+
+ACTING = (
+    *WEIGHED,
+    Rule(
+        name="others",
+        events="login_failed",
+        subject="address",
+        distinct="account",
+        threshold=3,
+        window=90,
+        action="block",
+    ),
+    Rule(name="guarded", events="login_failed", subject="account", threshold=4, window=40, action="refuse"),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps=STEPS)
+def test_what_would_have_been_refused_is_what_a_site_refuses(steps: Any) -> None:
+    attempts = attempts_of(steps)
+    site = Enforced(ACTING)
+    site.feed(attempts)
+    with override_settings(SECGUARD={"BLOCK_DURATION": 20}):
+        verdicts = simulate(ACTING, attempts).verdicts
+    assert [(block.subject, block.rule, block.since) for block in verdicts.blocks] == site.blocks
+    assert verdicts.refused_failures == sum(failed for _, failed in site.refused)
+    assert [cost.at for cost in verdicts.costs] == [at for at, failed in site.refused if not failed]
+    assert verdicts.refused_successes == len(verdicts.costs)
+
+
+@settings(max_examples=50, deadline=None)
+@given(steps=STEPS, batch=st.integers(1, 100))
+def test_where_a_batch_ends_makes_no_difference(steps: Any, batch: int) -> None:
+    attempts = attempts_of(steps)
+    one, other = simulate(WEIGHED, attempts, batch), simulate(WEIGHED, attempts, 1)
+    assert replayed(one) == replayed(other)
+    assert one.verdicts == other.verdicts

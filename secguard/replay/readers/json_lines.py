@@ -56,23 +56,14 @@ class JsonLines:
         for line in lines:
             number += 1
             try:
-                # What has been met before, part by part: nearly every line.
+                # A time whose parts have been met before: nearly every line.
                 row, end = scan(line, 0)
-                time, client = row[ts], clients[row[ip]]
+                time, address, name = row[ts], row[ip], row[username]
                 at = minutes[time[:16]] + seconds[time[16:19]] + tails[time[19:]]
-                known = (
-                    client[0],
-                    client[1],
-                    accounts[row[username]],
-                    None,
-                    None,
-                    at,
-                    outcomes[row[outcome]],
-                    client[2],
-                    None,
-                )
-                if end == len(line):
-                    append(known)
+                client = clients.get(address) or people.client(address)
+                account = accounts.get(name) or people.account(name)
+                if end == len(line) and (account or client[0]):
+                    append((client[0], client[1], account, None, None, at, outcomes[row[outcome]], client[2], None))
                     continue
             except (KeyError, TypeError, ValueError, StopIteration, RecursionError):
                 pass
