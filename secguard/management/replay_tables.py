@@ -201,7 +201,7 @@ def _rows(
     write_table(command, rows[:limit], columns)
     left = (len(rows) if total is None else total) - limit
     if left > 0:
-        command.stdout.write(f"and {left:,} more: --limit, or --json for all")
+        command.stdout.write(f"and {left:,} more: --limit")
 
 
 def _title(command: BaseCommand, title: str) -> None:

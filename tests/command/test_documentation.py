@@ -19,6 +19,7 @@ from secguard.blocking.export import FORMATS
 from secguard.management import verbs
 from secguard.pipeline import get_store
 from tests.command.running import allowed_row, block_row, exit_code, fail
+from tests.replay import sample
 from tests.test_docs import code, headings, page, section, table
 
 PROMPT = "$ python manage.py secguard "
@@ -103,6 +104,10 @@ def _decided() -> None:
     records.lock_account("alice@example.com", by="deploy")
 
 
+def _logged() -> None:
+    sample.write(Path())
+
+
 def _nothing() -> None:
     pass
 
@@ -116,6 +121,7 @@ BEFORE: dict[str, Callable[[], None]] = {
     "forget": _attacked,
     "subject": _attacked,
     "verify": _decided,
+    "replay": _logged,
 }
 #: The site of the page: with proxies where their way is explained, and counters that all processes share.
 SETTINGS: dict[str, Any] = {"BLOCK_JITTER": 0, "TRUSTED_PROXIES": ["10.0.0.0/8"]}

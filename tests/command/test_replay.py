@@ -99,7 +99,7 @@ def test_tables_are_cut_and_say_so() -> None:
     written = secguard("replay", "logins.jsonl", "--limit", "2")
     threats = written.partition("Threats\n")[2].partition("\n\n")[0]
     assert len(threats.splitlines()) == 4
-    assert threats.endswith("and 9 more: --limit, or --json for all")
+    assert threats.endswith("and 9 more: --limit")
 
 
 def test_several_files_are_one_log(tmp_path: Path) -> None:
