@@ -20,13 +20,13 @@ _SPARE_RECORDS = 10_000
 class Course:
     """The records of one kind of subject. ``passed``: successes, where failures are compared with them."""
 
-    __slots__ = ("_passed_sweep_at", "_sweep_at", "passed", "place", "plan", "records")
+    __slots__ = ("_sweep_at", "_sweep_next", "passed", "place", "plan", "records")
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.place = plan, plan.place
         self.records: dict[str | None, Record] = {}  # never None: so it can be asked for
         self.passed: dict[str, Passed] = {}
-        self._sweep_at = self._passed_sweep_at = _SPARE_RECORDS
+        self._sweep_at, self._sweep_next = _SPARE_RECORDS, BEGINNING
 
     def record(self, subject: str) -> Record:
         record = self.records.get(subject)
@@ -44,16 +44,21 @@ class Course:
             del passed[: -self.plan.cap]
 
     def sweep(self, now: Moment) -> None:
-        """Forget the subjects of whom nothing is in any window: memory is bounded by the windows, not by the log."""
-        if len(self.records) >= self._sweep_at:
-            for subject in [each.subject for each in self.records.values() if each.is_idle(now)]:
-                del self.records[subject]
-            self._sweep_at = 2 * len(self.records) + _SPARE_RECORDS
-        if len(self.passed) >= self._passed_sweep_at:
-            oldest = now - self.plan.horizon
-            for subject in [each for each, passed in self.passed.items() if passed[-1][0] <= oldest]:
+        """Forget what is in no window any more, once in a longest window and whenever there is twice as much as before:
+        memory is bounded by the windows, not by the log."""
+        held = len(self.records) + len(self.passed)
+        if held < self._sweep_at and now < self._sweep_next:
+            return
+        for record in [each for each in self.records.values() if each.shrink(now)]:
+            del self.records[record.subject]
+        oldest = now - self.plan.horizon
+        for subject, passed in list(self.passed.items()):
+            if passed[-1][0] <= oldest:
                 del self.passed[subject]
-            self._passed_sweep_at = 2 * len(self.passed) + _SPARE_RECORDS
+            elif passed[0][0] <= oldest:
+                self.passed[subject] = [each for each in passed if each[0] > oldest]
+        self._sweep_at = 2 * (len(self.records) + len(self.passed)) + _SPARE_RECORDS
+        self._sweep_next = now + self.plan.horizon
 
 
 class Courses:
@@ -75,22 +80,46 @@ class Courses:
             if subject is not None:
                 course.note_success(subject, who[part], now)
 
-    def forgive(self, who: Attempt) -> None:
-        """The failures of this account from this address, and of its other name, are forgotten."""
-        if who[ACCOUNT] is None:
-            return
-        self._forgive(who)
-        other = who[OTHER_NAME]
-        if other is not None:
-            self._forgive(with_account(who, other))
-
-    def _forgive(self, who: Attempt) -> None:
+    def success(self, who: Attempt, now: Moment, tripped: list[Tripped], *, acts: bool) -> None:
+        """Somebody got in. What failed before is judged; then his failures at this account from this address are
+        forgotten."""
+        forgiven: list[tuple[Record, Entry, str | None]] = []
+        attacked, account = False, who[ACCOUNT]
         for course, entry in self.by_event[FAILED]:
             record = course.records.get(who[course.place])
-            if record is not None and entry.forgives:
-                value = who[entry.pieces[0][1]]
-                if value is not None or course.plan.kind == "pair":
-                    record.forgive(entry, value)
+            if record is None:
+                continue
+            if record.is_waiting:
+                record.judge(record, entry, tripped)
+            if record.threats and not entry.silent:
+                attacked = attacked or record.is_under_attack(now)
+            value = who[entry.pieces[0][1]]
+            if account is not None and value in record.values and entry.forgives:
+                forgiven.append((record, entry, value))
+        other = who[OTHER_NAME]
+        if other is not None and account is not None:
+            forgiven += self._of_other(with_account(who, other), tripped)
+        if self.comparing:
+            self.note_success(who, now)
+        for record, entry, value in forgiven:
+            if value is not None or record.plan.kind == "pair":
+                record.forgive(entry, value)
+        if self.by_event[PASSED]:
+            self.count(PASSED, who, now, tripped, acts=acts)
+        if attacked:
+            self.count(AFTER_ATTACK, who, now, tripped, acts=acts)
+
+    def _of_other(self, who: Attempt, tripped: list[Tripped]) -> list[tuple[Record, Entry, str | None]]:
+        """The failures under the account's other name."""
+        found = []
+        for course, entry in self.by_event[FAILED]:
+            record = course.records.get(who[course.place])
+            if record is not None:
+                if record.is_waiting:
+                    record.judge(record, entry, tripped)
+                if entry.forgives:
+                    found.append((record, entry, who[entry.pieces[0][1]]))
+        return found
 
     def count(self, event: str, who: Attempt, now: Moment, tripped: list[Tripped], *, acts: bool) -> None:
         """One event, judged at once."""
@@ -123,8 +152,7 @@ class Counting:
         self.first: Moment | None = None
         self.last: Moment | None = None
         self._courses = Courses(detector)
-        self._failed = failed = self._courses.by_event[FAILED]
-        self._compares, self._counts_successes = bool(self._courses.comparing), bool(self._courses.by_event[PASSED])
+        failed = self._courses.by_event[FAILED]
         #: With the records that wait to be judged.
         self._together: list[tuple[Course, Entry, list[Record]]] = [
             (course, entry, []) for course, entry in failed if course.plan.is_simple
@@ -134,7 +162,8 @@ class Counting:
         self._now = BEGINNING
 
     def feed(self, attempts: Iterable[Attempt]) -> None:
-        now, singly, wants_pairs = self._now, self._singly, self._courses.wants_pairs
+        now, singly, wants_pairs, tripped = self._now, self._singly, self._courses.wants_pairs, self._tripped
+        success = self._courses.success
         together = [
             (course, course.place, course.records, entry.pieces[0][1], entry.least, waiting)
             for course, entry, waiting in self._together
@@ -151,7 +180,7 @@ class Counting:
                 who = with_pair(who)
             if not who[HAS_FAILED]:
                 successes += 1
-                self._pass(who, now)
+                success(who, now, tripped, acts=False)
                 continue
             failures += 1
             for course, place, records, part, least, waiting in together:
@@ -168,7 +197,7 @@ class Counting:
                     record.is_waiting = True
                     waiting.append(record)
             if singly:
-                self._courses.count_in(singly, who, now, self._tripped, acts=False)
+                self._courses.count_in(singly, who, now, tripped, acts=False)
         self.failures += failures
         self.successes += successes
         if now != BEGINNING:
@@ -185,32 +214,3 @@ class Counting:
         self.threats += [each.threat for each in tripped]
         tripped.clear()
         self._courses.sweep(self._now)
-
-    def _pass(self, who: Attempt, now: Moment) -> None:
-        courses, may_forgive, attacked = self._courses, who[OTHER_NAME] is not None, False
-        if may_forgive:
-            self._judge_other(who)
-        for course, entry in self._failed:
-            record = course.records.get(who[course.place])
-            if record is not None and (record.times or record.threats):
-                may_forgive = True
-                if record.is_waiting:
-                    record.judge(record, entry, self._tripped)
-                if record.threats and not entry.silent:
-                    attacked = attacked or record.is_under_attack(now)
-        if self._compares:
-            courses.note_success(who, now)
-        if may_forgive:
-            courses.forgive(who)
-        if self._counts_successes:
-            courses.count(PASSED, who, now, self._tripped, acts=False)
-        if attacked:
-            courses.count(AFTER_ATTACK, who, now, self._tripped, acts=False)
-
-    def _judge_other(self, who: Attempt) -> None:
-        """The failures under the account's other name."""
-        who = with_account(who, who[OTHER_NAME] or "")
-        for course, entry in self._failed:
-            record = course.records.get(who[course.place])
-            if record is not None and record.is_waiting:
-                record.judge(record, entry, self._tripped)

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 
 from secguard.conf import Settings
 from secguard.detection import Action, Detector, Rule
-from secguard.replay.attempts import ADDRESS, AT, CLIENT, HAS_FAILED, OTHER_NAME, Attempt, Moment, with_pair
+from secguard.replay.attempts import ADDRESS, AT, CLIENT, HAS_FAILED, Attempt, Moment, Place, with_pair
 from secguard.replay.counting import Courses
 from secguard.replay.guard import Guard
-from secguard.replay.plan import AFTER_ATTACK, FAILED, PASSED
+from secguard.replay.plan import AFTER_ATTACK, FAILED
 from secguard.replay.windows import BEGINNING, Record, Tripped
 
 
@@ -38,8 +38,8 @@ class Enforcement:
         self._courses = Courses(detector)
         self._limited = [course for course in self._courses.all if course.plan.limits]
         self._limiting = {limit.rule.name for course in self._limited for limit in course.plan.limits}
-        #: By kind and subject, until when a limit may be reached.
-        self._hot: dict[tuple[str, str], Moment] = {}
+        #: By place, and for each subject that a limit may be reached for, until when.
+        self._hot: list[tuple[Place, dict[str | None, Moment]]] = [(course.place, {}) for course in self._limited]
         self._now = BEGINNING
 
     def feed(self, attempts: Iterable[Attempt]) -> None:
@@ -61,40 +61,27 @@ class Enforcement:
                     continue
             if wants_pairs:
                 who = with_pair(who)
-            if hot and self._is_limited(who, now):
-                continue
-            if who[HAS_FAILED]:
-                courses.count(FAILED, who, now, tripped, acts=True)
+            for place, subjects in hot:
+                if who[place] in subjects and self._is_limited(who, now):
+                    break
             else:
-                self._pass(who, now, tripped)
-            if tripped:
-                self._follow(tripped, who, now)
-                tripped.clear()
+                if who[HAS_FAILED]:
+                    courses.count(FAILED, who, now, tripped, acts=True)
+                else:
+                    courses.success(who, now, tripped, acts=True)
+                if tripped:
+                    self._follow(tripped, who, now)
+                    tripped.clear()
         self._now = now
         courses.sweep(now)
-
-    def _pass(self, who: Attempt, now: Moment, tripped: list[Tripped]) -> None:
-        courses, is_known, attacked = self._courses, who[OTHER_NAME] is not None, False
-        for course, entry in courses.by_event[FAILED]:
-            record = course.records.get(who[course.place])
-            if record is not None:
-                is_known = True
-                if record.threats and not entry.silent:
-                    attacked = attacked or record.is_under_attack(now)
-        if courses.comparing:
-            courses.note_success(who, now)
-        if is_known:
-            courses.forgive(who)
-        if courses.by_event[PASSED]:
-            courses.count(PASSED, who, now, tripped, acts=True)
-        if attacked:
-            courses.count(AFTER_ATTACK, who, now, tripped, acts=True)
 
     def _follow(self, tripped: list[Tripped], who: Attempt, now: Moment) -> None:
         for each in tripped:
             rule = each.threat.rule
             if rule.name in self._limiting:
-                self._hot[rule.subject, each.threat.subject] = each.threat.closes_at
+                for course, (_, subjects) in zip(self._limited, self._hot, strict=True):
+                    if course.plan.kind == rule.subject:
+                        subjects[each.threat.subject] = each.threat.closes_at
         self.guard.follow(tripped, who, now)
         while self.guard.renewed:
             account = self.guard.renewed.pop()
@@ -107,14 +94,14 @@ class Enforcement:
         address = who[CLIENT]
         if address is not None and address.exempt:
             return False
-        for course in self._limited:
-            subject = who[course.place]
-            closes = None if subject is None else self._hot.get((course.plan.kind, subject))
-            if closes is None or subject is None:
+        for course, (place, subjects) in zip(self._limited, self._hot, strict=True):
+            subject = who[place]
+            closes = subjects.get(subject)
+            if closes is None:
                 continue
             record = course.records.get(subject)
             if closes <= now or record is None:
-                del self._hot[course.plan.kind, subject]
+                del subjects[subject]
                 continue
             for limit in course.plan.limits:
                 if record.is_at_limit(limit, now):

@@ -151,12 +151,14 @@ class Record(Track):
         threats = self.threats or {}
         return any(each.closes_at > now and name != _AFTER_ATTACK for name, each in threats.items())
 
-    def is_idle(self, now: Moment) -> bool:
-        """Is there nothing that any rule could still see?"""
-        oldest = now - self.plan.horizon
-        if any(track.times and track.times[-1] > oldest for track in self.tracks):
-            return False
-        return not self.threats or all(each.closes_at <= now for each in self.threats.values())
+    def shrink(self, now: Moment) -> bool:
+        """Drop what no rule can see any more. Is nothing left?"""
+        oldest, is_empty = now - self.plan.horizon, True
+        for track in self.tracks:
+            if track.times and track.times[0] <= oldest:
+                self._trim(track, now)
+            is_empty = is_empty and not track.times
+        return is_empty and (not self.threats or all(each.closes_at <= now for each in self.threats.values()))
 
     def is_at_limit(self, limit: Judged, now: Moment) -> bool:
         """Would the next attempt be refused?"""
