@@ -23,10 +23,11 @@ from secguard.admin import subjects
 from secguard.admin.access import MANAGE, VIEW_EVENTS, demand, may, operator, said_if_unreadable
 from secguard.admin.forms import LockForm
 from secguard.admin.links import account_page, address_page, events_page, page
+from secguard.admin.narrowing import Condition
 from secguard.admin.search import digest_of
 from secguard.admin.wording import shown
 from secguard.detection.identity import DIGEST_SIZE
-from secguard.models import AccountLock, EventRecord, FailureCount
+from secguard.models import AccountLock, FailureCount
 from secguard.records import database, names_of_owner
 from secguard.records.accounts import find_user
 from secguard.records.explain import Explanation, explain_account
@@ -57,7 +58,7 @@ class AccountPages:
     def show(self, request: HttpRequest, digest: str) -> HttpResponse:
         demand(request, VIEW_EVENTS)
         _check(digest)
-        events = subjects.latest(EventRecord.objects.filter(account_digest=digest))
+        events = subjects.latest(Condition("account_digest", (digest,)))
         label = request.GET.get("name", "")
         if digest_of(label) != digest:
             label = next((event.account for event in events if event.account), "") or _kept_name(digest)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from secguard.admin.access import MANAGE, may
 from secguard.admin.links import page
+from secguard.admin.narrowing import Condition, narrow
 from secguard.admin.wording import duration, moment, never_refused, severity_badge, shown, state_badge, told
 from secguard.models import AccountLock, AllowedNetwork, Block, EventRecord
 from secguard.pipeline import get_store
@@ -37,9 +37,10 @@ class Touched(NamedTuple):
     link: str | None = None
 
 
-def latest(events: QuerySet[EventRecord]) -> list[EventRecord]:
-    """The events that a page is made of: one query, of an index's end."""
-    return list(events.defer("extra").order_by("-timestamp", "-pk")[:LOOKED_AT])
+def latest(whose: Condition) -> list[EventRecord]:
+    """The events that a page is made of, from an index's end."""
+    events = narrow(EventRecord.objects.order_by("-timestamp", "-pk"), [whose]).events
+    return list(events.defer("extra")[:LOOKED_AT])
 
 
 def timeline(site: admin.AdminSite, events: list[EventRecord]) -> list[dict[str, Any]]:
