@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil, sqrt
-from typing import Any
-
-from django.db.models import BooleanField, Case, Count, Max, Q, QuerySet, Value, When
+from operator import attrgetter
+from typing import NamedTuple
 
 from secguard.dashboard.countries import ENGLISH
 from secguard.dashboard.links import Links
@@ -17,14 +17,14 @@ from secguard.events import VOCABULARY, Category, EventType, Severity
 from secguard.models import EventRecord
 from secguard.records import database
 
-#: So many of the latest threats are counted: a panel costs the same whatever the table holds.
-MOST_ROWS = 10_000
+#: So many of the latest threats are counted: they cost the same whatever the table holds.
+MOST_ROWS = 5_000
 #: Lines of a panel.
 MOST_SHOWN = 10
 #: Shades of the map.
 LEVELS = 4
 #: What operators did, and what they decided, is no attack: it is information of the same category.
-_OPERATORS_ACTS = sorted(
+_OPERATORS_ACTS = frozenset(
     str(name)
     for name, spec in VOCABULARY.items()
     if (spec.category, spec.severity) == (Category.THREAT, Severity.INFO) and name != EventType.NOT_FOUND
@@ -37,28 +37,46 @@ _RESERVED = (
 )
 
 
+class Threat(NamedTuple):
+    """What is counted of a row."""
+
+    timestamp: datetime
+    event_type: str
+    network: str
+    country: str
+    account: str
+    account_digest: str
+
+
 @dataclass(frozen=True)
 class Recent:
-    """The rows that are counted: those of the frame, or the latest of them. ``since``: the first one's time."""
+    """The rows that are counted, the latest first: those of the frame, or the latest of them, and then ``bounded``.
+
+    ``since``: the first one's time.
+    """
 
     frame: Frame
+    threats: list[Threat]
     since: datetime
     bounded: bool
 
-    def rows(self) -> QuerySet[EventRecord]:
-        return _threats(self.since)
-
 
 def recent_in(frame: Frame) -> Recent:
-    """One query, of the index alone. Raises the database's errors."""
-    times = _threats(frame.start).order_by("-timestamp").values_list("timestamp", flat=True)
-    beyond = list(times[MOST_ROWS : MOST_ROWS + 1])
-    return Recent(frame, beyond[0] if beyond else frame.start, bool(beyond))
-
-
-def _threats(since: datetime) -> QuerySet[EventRecord]:
-    rows = EventRecord.objects.using(database()).filter(category=Category.THREAT.value, timestamp__gte=since)
-    return rows.exclude(event_type__in=_OPERATORS_ACTS).order_by()
+    """One query for all panels of this module. Raises the database's errors."""
+    rows = (
+        EventRecord.objects.using(database())
+        .filter(category=Category.THREAT.value, timestamp__gte=frame.start)
+        .order_by("-timestamp")
+        .values_list(*Threat._fields)[: MOST_ROWS + 1]
+    )
+    found = [Threat(*row) for row in rows]
+    since, bounded = frame.start, len(found) > MOST_ROWS
+    if bounded:
+        # Those of one moment are counted together or not at all: the lists behind the numbers begin at a time.
+        beyond = found.pop().timestamp
+        found = [threat for threat in found if threat.timestamp > beyond] or found
+        since = found[-1].timestamp
+    return Recent(frame, [each for each in found if each.event_type not in _OPERATORS_ACTS], since, bounded)
 
 
 @dataclass(frozen=True)
@@ -75,33 +93,42 @@ class Attacker:
 
 
 def addresses(recent: Recent, links: Links) -> list[Attacker]:
-    """One query. Raises the database's errors."""
-    found = _largest(recent.rows().exclude(network="").values_list("network"))
+    """Those with the most threats."""
+    found = _counted(threat.network for threat in recent.threats)
+    last = _last(recent, attrgetter("network"))
     return [
-        Attacker(network, network, count, last, links.address(network), _events(recent, links, network=network))
-        for network, count, last in found
+        Attacker(
+            network, network, count, last[network], links.address(network), _events(recent, links, network=network)
+        )
+        for network, count in found.most_common(MOST_SHOWN)
     ]
 
 
 def accounts(recent: Recent, links: Links) -> list[Attacker]:
-    """One query. Raises the database's errors."""
-    rows = recent.rows().exclude(account_digest="")
-    found = _largest(rows.values_list("account_digest").annotate(name=Max("account")))
+    """Those with the most threats, by their digests: of some rows the name is hidden."""
+    found = _counted(threat.account_digest for threat in recent.threats)
+    last = _last(recent, attrgetter("account_digest"))
+    names = {threat.account_digest: threat.account for threat in recent.threats if threat.account}
     return [
         Attacker(
             digest,
-            name or digest[:8],
+            names.get(digest, digest[:8]),
             count,
-            last,
+            last[digest],
             links.account(digest),
             _events(recent, links, account_digest=digest),
         )
-        for digest, name, count, last in found
+        for digest, count in found.most_common(MOST_SHOWN)
     ]
 
 
-def _largest(rows: Any) -> Iterable[Any]:
-    return list(rows.annotate(number=Count("pk"), last=Max("timestamp")).order_by("-number", "-last")[:MOST_SHOWN])
+def _counted(keys: Iterable[str]) -> Counter[str]:
+    """How often each came; equal ones in the order in which they were last seen."""
+    return Counter(filter(None, keys))
+
+
+def _last(recent: Recent, key: Callable[[Threat], str]) -> dict[str, datetime]:
+    return {key(threat): threat.timestamp for threat in reversed(recent.threats)}
 
 
 def _events(recent: Recent, links: Links, **filters: str) -> str:
@@ -132,28 +159,25 @@ class Origins:
 
 
 def origins(recent: Recent, links: Links) -> Origins:
-    """One query, of a line for each country. Raises the database's errors."""
-    nobodys = Q()
-    for beginning in _RESERVED:
-        nobodys |= Q(network__startswith=beginning)
-    is_reserved = Case(When(Q(country="") & nobodys, then=True), default=Value(False), output_field=BooleanField())
-    rows = recent.rows().exclude(network="").annotate(reserved=is_reserved).values_list("country", "reserved")
-    found = list(rows.annotate(number=Count("pk"), last=Max("timestamp")).order_by("-number", "country"))
-    most = max((count for country, _, count, _ in found if country), default=0)
+    """All countries, and how many threats had none."""
+    found = _counted(threat.country for threat in recent.threats if threat.network)
+    last = _last(recent, attrgetter("country"))
+    nowhere = [threat.network for threat in recent.threats if threat.network and not threat.country]
+    reserved = sum(network.startswith(_RESERVED) for network in nowhere)
+    most = max(found.values(), default=0)
     return Origins(
         [
             Attacker(
                 code,
                 ENGLISH.get(code, code),
                 count,
-                last,
+                last[code],
                 events_url=_events(recent, links, country=code),
                 level=ceil(LEVELS * sqrt(count / most)),
             )
-            for code, _, count, last in found
-            if code
+            for code, count in found.most_common()
         ],
-        sum(count for code, reserved, count, _ in found if not code and reserved),
-        sum(count for code, reserved, count, _ in found if not code and not reserved),
+        reserved,
+        len(nowhere) - reserved,
         _events(recent, links, country=""),
     )

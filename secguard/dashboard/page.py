@@ -46,6 +46,7 @@ def gather(request: HttpRequest) -> dict[str, Any]:
         "windows": WINDOWS.values(),
         "time_zone": _time_zone(),
         "links": links,
+        "table": bool(request.GET.get("table")),
         "persist": get_settings().persist_events,
         "data_url": links.to("secguard_dashboard_data"),
         "tiles": totals.tiles(frame, links, chart, opened, found["in_force"]),
@@ -107,7 +108,7 @@ def _unbroken() -> Iterator[None]:
 def data(request: HttpRequest) -> dict[str, Any]:
     """What an open page asks for again and again: the panels as they are now, and the numbers of chart and map."""
     context = gather(request)
-    names = [*PANELS, "trends"] if request.GET.get("table") else PANELS
+    names = [*PANELS, "trends"] if context["table"] else PANELS
     return {
         "panels": {name: render_to_string(f"admin/secguard/dashboard/{name}.html", context) for name in names},
         **numbers(context),

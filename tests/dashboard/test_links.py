@@ -43,7 +43,7 @@ def attacks(now: datetime, record: Record, tally: Tally) -> None:
 def test_every_number_leads_to_as_many_events(attacks: None, reader: Client, window: str) -> None:
     found = [
         (unescape(url), int(number.replace(",", "")))
-        for url, number in LINK.findall(reader.get(INDEX, {"window": window}).text)
+        for url, number in LINK.findall(reader.get(INDEX, {"window": window, "table": "1"}).text)
     ]
     assert len(found) > 15
     # Networks without a country are told apart on the page, and one list has both.
