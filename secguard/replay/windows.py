@@ -329,7 +329,8 @@ class Record(Track):
     def _leave(window: Window, track: Track, gone: int) -> None:
         counted = window.values
         if counted is not None:
-            for value in track.values[window.start : gone]:
+            # What was not judged yet was not counted.
+            for value in track.values[window.start : min(gone, track.seen)]:
                 if value is not None:
                     counted[value] -= 1
                     if not counted[value]:

@@ -138,6 +138,17 @@ def test_an_attack_beyond_the_cap_is_counted_as_the_live_detector_does() -> None
     assert max(each.peak for each in found) == 1_000
 
 
+def test_what_is_forgotten_before_it_was_judged_is_not_missed() -> None:
+    rule = replace(BRUTE_FORCE, distinct="account", threshold=3)
+    simulation = Simulation([rule], get_settings())
+    attack = [("anna", HOST), ("bert", HOST), ("carl", HOST)]
+    # A threat; then failures too few to be looked at, which have left the window when others come by.
+    for start, who in ((0, attack), (100, [("dora", HOST)]), (200, [("emil", HOST)]), (300, [("fred", OTHER)])):
+        simulation.feed([at(start + each, account=name, address=host) for each, (name, host) in enumerate(who)])
+    simulation.feed([at(400 + number, account=name) for number, (name, _) in enumerate(attack)])
+    assert [(each.opened_at - START) // SECOND for each in simulation.threats] == [2, 402]
+
+
 def test_memory_is_bounded_by_the_windows_and_not_by_the_log() -> None:
     simulation, people = Simulation(DEFAULT_RULES, get_settings()), People(get_resolver())
     held = []
