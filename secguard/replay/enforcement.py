@@ -46,12 +46,18 @@ class Enforcement:
         if self._is_idle:
             return
         now, guard, hot, courses = self._now, self.guard, self._hot, self._courses
-        blocked, wants_pairs = guard.blocked, courses.wants_pairs
+        blocked, wants_pairs, count_in, failed = (
+            guard.blocked,
+            courses.wants_pairs,
+            courses.count_in,
+            courses.by_event[FAILED],
+        )
         tripped: list[Tripped] = []
         for who in attempts:
             if who[AT] > now:
                 now = who[AT]
-            if who[ADDRESS] in blocked or guard.has_others:
+            block = blocked.get(who[ADDRESS])
+            if block is not None or guard.has_others:
                 block = guard.find(who, now)
                 if block is not None:
                     if who[HAS_FAILED]:
@@ -66,7 +72,7 @@ class Enforcement:
                     break
             else:
                 if who[HAS_FAILED]:
-                    courses.count(FAILED, who, now, tripped, acts=True)
+                    count_in(failed, who, now, tripped, acts=True)
                 else:
                     courses.success(who, now, tripped, acts=True)
                 if tripped:

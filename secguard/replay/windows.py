@@ -117,7 +117,7 @@ class Record(Track):
         that it kept open."""
         if self.plan.is_simple:
             at, part = entry.pieces[0]
-            track = self.track(at)
+            track = self if at == 0 else self.track(at)
             track.times.append(now)
             track.values.append(who[part])
             if len(track.times) >= entry.least:
