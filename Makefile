@@ -14,11 +14,12 @@ DEMO_READY := $(VENV)/.ready-demo
 TEST_READY := $(VENV)/.ready-test
 DEV_READY := $(VENV)/.ready-dev
 FUZZ_READY := $(VENV)/.ready-fuzz
+DOCS_READY := $(VENV)/.ready-docs
 # Its own environment: what is measured shares nothing with what the tests need.
 PEERS_READY := $(PEERS)/.ready-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint audit types soak bench bench-peers fuzz screenshots docs install clean
+.PHONY: help demo test lint audit types soak bench bench-peers fuzz screenshots docs check-docs install clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -56,8 +57,11 @@ bench-peers: $(PEERS_READY) ## secguard beside its peers, into docs/benchmarks.m
 screenshots: $(TEST_READY) ## pictures of the dashboard under attack, into docs/screenshots; needs a Chromium
 	$(BIN)/python -m tests.browser.screenshots $(ARGS)
 
-docs: $(TEST_READY) ## check the documentation against the code
-	$(BIN)/python -m pytest tests/test_docs.py $(ARGS)
+docs: $(DOCS_READY) ## build the documentation into build/docs; a warning is an error
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet $(ARGS) docs build/docs
+
+check-docs: $(TEST_READY) ## hold the documentation against the code, and run what it shows
+	$(BIN)/python -m pytest tests/test_docs.py tests/docs tests/command/test_documentation.py $(ARGS)
 
 install: $(DEV_READY) ## install everything a developer needs
 
@@ -77,9 +81,10 @@ $(DEMO_READY): GROUP := demo
 $(TEST_READY): GROUP := test
 $(DEV_READY): GROUP := dev
 $(FUZZ_READY): GROUP := fuzz
+$(DOCS_READY): GROUP := docs
 $(PEERS_READY): GROUP := peers
-$(DEMO_READY) $(TEST_READY) $(DEV_READY) $(FUZZ_READY): pyproject.toml | $(VENV)/.ready
+$(DEMO_READY) $(TEST_READY) $(DEV_READY) $(FUZZ_READY) $(DOCS_READY): pyproject.toml | $(VENV)/.ready
 $(PEERS_READY): pyproject.toml | $(PEERS)/.ready
-$(DEMO_READY) $(TEST_READY) $(DEV_READY) $(FUZZ_READY) $(PEERS_READY):
+$(DEMO_READY) $(TEST_READY) $(DEV_READY) $(FUZZ_READY) $(DOCS_READY) $(PEERS_READY):
 	$(@D)/bin/$(PIP) install --quiet --editable . --group $(GROUP)
 	@touch $@

@@ -1,29 +1,18 @@
-"""The documentation says what the code does, and the quick start works as it is written."""
+"""The documentation says what the code does."""
 
 from __future__ import annotations
 
 import ast
 import json
 import logging
-import os
 import re
-import socket
-import subprocess
 import sys
-import threading
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import cache
-from http.cookiejar import CookieJar
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
-import django
 import pytest
 from django.dispatch import Signal
 from django.test import RequestFactory
@@ -39,12 +28,25 @@ from secguard.events import VOCABULARY
 from secguard.exceptions import InvalidRule
 from secguard.logging import SecurityEvent, SecurityEventLogger
 from secguard.network import ClientAddressResolver
+from tests.docs.pages import (
+    BLOCKS,
+    ENVIRONMENT,
+    PROSE,
+    PYTHON,
+    ROOT,
+    Block,
+    assignments,
+    block_with,
+    cells,
+    code,
+    headings,
+    named,
+    page,
+    run_block,
+    section,
+    table,
+)
 
-ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PROSE = [*PAGES, *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"))]
-#: Keys of the examples' environment.
-ENVIRONMENT = {"SECGUARD_HMAC_KEY": "0123456789abcdef", "SECGUARD_ALERTS_SECRET": "0123456789abcdef"}
 #: What the table of rules calls the events.
 COUNTED: dict[object, str] = {
     ("login_failed",): "failures",
@@ -54,104 +56,6 @@ COUNTED: dict[object, str] = {
     ("2fa_failed", "code_rejected"): "wrong second factors and codes",
     ("success_after_attack",): "successes under attack",
 }
-
-
-class Block(NamedTuple):
-    """A fenced block of code, and the heading that it stands under."""
-
-    page: str
-    heading: str
-    language: str
-    code: str
-    line: int
-
-
-def assignments(source: str) -> dict[str, ast.Assign]:
-    """What is set at the top level of a module, by name."""
-    found = {}
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            found[node.targets[0].id] = node
-    return found
-
-
-def page(name: str) -> str:
-    return (ROOT / name).read_text(encoding="utf-8")
-
-
-def blocks_of(path: Path) -> Iterator[Block]:
-    heading, language, start = "", None, 0
-    lines: list[str] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if line.startswith("```"):
-            if language is None:
-                language, start, lines = line[3:].strip(), number, []
-            else:
-                yield Block(path.name, heading, language, "\n".join(lines) + "\n", start)
-                language = None
-        elif language is not None:
-            lines.append(line)
-        elif line.startswith("#"):
-            heading = line.lstrip("#").strip()
-    assert language is None, f"{path.name}: the block at line {start} is never closed"
-
-
-BLOCKS = [block for path in PROSE for block in blocks_of(path)]
-#: django-health-check is another one where Django is older than 5.2.
-PYTHON = [
-    block
-    for block in BLOCKS
-    if block.language == "python" and (django.VERSION >= (5, 2) or "health_check" not in block.code)
-]
-
-
-def named(block: Block) -> str:
-    return f"{block.page}:{block.line}"
-
-
-def run_block(block: Block) -> dict[str, Any]:
-    namespace: dict[str, Any] = {"__name__": "documented"}
-    exec(compile(block.code, named(block), "exec"), namespace)  # noqa: S102 - our own documentation
-    return namespace
-
-
-def block_with(page_name: str, text: str) -> Block:
-    (found,) = (block for block in BLOCKS if block.page == page_name and text in block.code)
-    return found
-
-
-def table(text: str, *columns: str) -> list[dict[str, str]]:
-    """The rows of the one table that has exactly these columns, without the marks of code and links."""
-    lines = text.splitlines()
-    head = [at for at, line in enumerate(lines) if cells(line) == list(columns)]
-    assert len(head) == 1, f"{len(head)} tables have the columns {columns}"
-    rows = []
-    for line in lines[head[0] + 2 :]:
-        if not line.startswith("|"):
-            break
-        rows.append(dict(zip(columns, cells(line), strict=True)))
-    return rows
-
-
-def cells(line: str) -> list[str]:
-    return [re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", cell.strip()) for cell in line.strip().strip("|").split("|")]
-
-
-def code(cell: str) -> str:
-    """What stands between back-ticks."""
-    return cell.strip("`")
-
-
-def headings(text: str, level: int) -> list[str]:
-    outside = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-    return re.findall(rf"^{'#' * level} (.+)$", outside, flags=re.MULTILINE)
-
-
-def section(text: str, heading: str) -> str:
-    """What stands under a heading, up to the next one of its level or above."""
-    level, _, rest = re.split(rf"^(#+) ({re.escape(heading)})$", text, maxsplit=1, flags=re.MULTILINE)[1:]
-    return re.split(rf"^#{{1,{len(level)}}} ", rest, maxsplit=1, flags=re.MULTILINE)[0]
-
 
 # -- settings --------------------------------------------------------------------------------------------
 
@@ -462,162 +366,38 @@ def names_of_tests(path: str) -> set[str]:
     return {name for name in found if name.rpartition("::")[2].startswith("test_")}
 
 
+def rows_of(text: str) -> list[str]:
+    """The rows of all tables, without their heads."""
+    lines = text.splitlines()
+    heads = {at for at, line in enumerate(lines) if line.startswith("| ---")}
+    return [line for at, line in enumerate(lines) if line.startswith("| ") and not {at, at + 1} & heads]
+
+
+def names_a_test(cell: str) -> bool:
+    path, _, name = code(cell).partition("::")
+    return (ROOT / path).is_file() and name in names_of_tests(path)
+
+
 def test_everything_that_holds_names_a_test_that_shows_it() -> None:
-    holds = section(page("docs/threat-model.md"), "What holds")
-    rows = [line for line in holds.splitlines() if line.startswith("| ") and not line.startswith(("| threat", "| ---"))]
+    rows = rows_of(section(page("docs/threat-model.md"), "What holds"))
     assert len(rows) > 50
-    for row in rows:
-        shown = code(cells(row)[2])
-        path, _, name = shown.partition("::")
-        assert (ROOT / path).is_file(), row
-        assert name in names_of_tests(path), row
+    assert [row for row in rows if not names_a_test(cells(row)[2])] == []
 
 
-def test_every_page_can_be_found_from_the_readme() -> None:
-    links = re.findall(r"\]\((docs/[\w.-]+)", page("README.md"))
-    assert {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")} <= set(links)
+def test_everything_done_for_a_standard_names_its_settings_and_a_test_that_shows_it() -> None:
+    rows = rows_of(section(page("docs/compliance.md"), "Requirements"))
+    assert len(rows) > 30
+    assert [row for row in rows if not names_a_test(cells(row)[3])] == []
+    mentioned = set(re.findall(r"`([A-Z_]{4,})`", " ".join(cells(row)[2] for row in rows)))
+    assert mentioned <= {*KEYS, "LOGGING"}
 
 
-# -- the quick start -------------------------------------------------------------------------------------
+#: Pages that stand for a file of the root, to which the README links itself.
+MIRRORED = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md", "security.md": "SECURITY.md"}
 
 
-@dataclass
-class Site:
-    """A new project, to which the quick start was done."""
-
-    directory: Path
-    prompts: list[str]
-
-    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "manage.py", *arguments]
-        return subprocess.run(
-            command, cwd=self.directory, env=environment(), capture_output=True, text=True, timeout=120
-        )
-
-    def configure(self, settings: str) -> None:
-        """Set what the block sets: in the place where it is set already, or at the end."""
-        path = self.directory / "mysite" / "settings.py"
-        source = path.read_text(encoding="utf-8")
-        lines, there = source.splitlines(), assignments(source)
-        new = assignments(settings)
-        for name in sorted(there.keys() & new.keys(), key=lambda name: there[name].lineno, reverse=True):
-            lines[there[name].lineno - 1 : there[name].end_lineno] = [ast.unparse(new.pop(name))]
-        path.write_text("\n".join([*lines, *map(ast.unparse, new.values()), ""]), encoding="utf-8")
-
-
-def environment() -> dict[str, str]:
-    hidden = {"DJANGO_SETTINGS_MODULE", MODE_VARIABLE}
-    kept = {name: value for name, value in os.environ.items() if name not in hidden}
-    return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """What the README says up to ``runserver``, done by what it says."""
-    directory = tmp_path_factory.mktemp("quickstart")
-    start = [sys.executable, "-m", "django", "startproject", "mysite", str(directory)]
-    subprocess.run(start, env=environment(), check=True, timeout=60)
-    quick_start = [block for block in BLOCKS if (block.page, block.heading) == ("README.md", "Quick start")]
-    (settings,) = (block.code for block in quick_start if block.language == "python")
-    shell = "".join(block.code for block in quick_start if block.language == "sh").splitlines()
-    built = Site(directory, [line for line in shell if "manage.py" in line])
-    built.configure(settings)
-    return built
-
-
-@contextmanager
-def running(site: Site, *command: str) -> Iterator[tuple[str, Path]]:
-    """The site served: its address, and the file that its standard error goes to."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    errors = site.directory / f"stderr-{port}.txt"
-    arguments = [sys.executable, *command, "--noreload", str(port)]
-    with (
-        errors.open("w") as stderr,
-        subprocess.Popen(
-            arguments, cwd=site.directory, env=environment(), stdout=subprocess.PIPE, stderr=stderr, text=True
-        ) as server,
-    ):
-        watchdog = threading.Timer(60, server.kill)
-        watchdog.start()
-        try:
-            assert server.stdout is not None
-            said = next((line for line in server.stdout if "development server at" in line), None)
-            assert said is not None, errors.read_text()
-            yield f"http://127.0.0.1:{port}", errors
-        finally:
-            watchdog.cancel()
-            server.terminate()
-
-
-def guess(address: str, times: int) -> list[int]:
-    """The statuses of so many wrong passwords at the admin's login."""
-    cookies = urllib.request.HTTPCookieProcessor(CookieJar())
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), cookies)
-    form = opener.open(f"{address}/admin/login/").read().decode()
-    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form)
-    assert token is not None
-    statuses = []
-    for number in range(times):
-        fields = {"username": "alice", "password": f"wrong {number}", "csrfmiddlewaretoken": token[1]}
-        try:
-            with opener.open(f"{address}/admin/login/", urllib.parse.urlencode(fields).encode()) as response:
-                statuses.append(response.status)
-        except urllib.error.HTTPError as refusal:
-            with refusal:
-                statuses.append(refusal.code)
-    return statuses
-
-
-def events_in(path: Path) -> list[dict[str, Any]]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines if line.startswith("{")]
-
-
-@pytest.mark.slow
-def test_the_quick_start_logs_a_failed_login_and_refuses_the_sixth(site: Site) -> None:
-    migrate, runserver = (line.split()[1:] for line in site.prompts if "secguard" not in line)
-    assert (migrate[1:], runserver[1:]) == (["migrate"], ["runserver"])
-    migrated = site.manage(*migrate[1:])
-    assert migrated.returncode == 0, migrated.stderr
-    assert site.manage("secguard", "status").stdout == output_of("status")
-    with running(site, *runserver) as (address, errors):
-        assert guess(address, 6) == [200] * 5 + [403]
-        unblocked = site.manage("secguard", "unblock", "127.0.0.1")
-    assert "python manage.py secguard unblock 127.0.0.1" in page("README.md")
-    assert unblocked.stdout == "Lifted 1 block of 127.0.0.1.\n"
-
-    events = events_in(errors)
-    failed = [event for event in events if event["context"]["event_type"] == "login_failed"]
-    assert len(failed) == 5
-    assert (failed[0]["level"], failed[0]["context"]["username"]) == ("WARNING", "alice")
-    documented = json.loads(block_with("README.md", '"login_failed"').code)
-    assert list(failed[0]) == list(documented)
-    assert failed[0]["context"].keys() - {"username"} == documented["context"].keys() - {"email"}
-    assert "suspicious_activity" in [event["context"]["event_type"] for event in events]
-
-
-def output_of(verb: str) -> str:
-    """What a console in the pages shows after the one command in it."""
-    shown = block_with("command.md", f"$ python manage.py secguard {verb}\nmode").code
-    return shown.partition("\n")[2]
-
-
-@pytest.mark.slow
-def test_the_tests_in_the_pages_pass(site: Site) -> None:
-    written = block_with("testing.md", "class LoginTests").code
-    (site.directory / "test_login.py").write_text(written, encoding="utf-8")
-    done = site.manage("test", "--verbosity=2")
-    assert done.returncode == 0, done.stderr
-    assert "Ran 2 tests" in done.stderr
-
-
-@pytest.mark.slow
-def test_the_logging_configuration_in_the_pages_writes_json_once(site: Site) -> None:
-    site.configure(block_with("logging.md", "LOGGING = {").code)
-    assert site.manage("migrate").returncode == 0
-    with running(site, "manage.py", "runserver") as (address, errors):
-        assert guess(address, 1) == [200]
-    (event,) = events_in(errors)
-    assert event["context"]["event_type"] == "login_failed"
+@pytest.mark.parametrize("start", ["README.md", "docs/index.md"])
+def test_every_page_can_be_found_from_the_start(start: str) -> None:
+    links = re.findall(r"\]\((?:docs/|\.\./)?([\w.-]+\.md)", page(start))
+    pages = {MIRRORED.get(path.name, path.name) for path in (ROOT / "docs").glob("*.md")} - {Path(start).name}
+    assert pages <= set(links)

@@ -19,8 +19,8 @@ from secguard.blocking.export import FORMATS
 from secguard.management import verbs
 from secguard.pipeline import get_store
 from tests.command.running import allowed_row, block_row, exit_code, fail
+from tests.docs.pages import code, headings, page, section, settled, table
 from tests.replay import sample
-from tests.test_docs import code, headings, page, section, table
 
 PROMPT = "$ python manage.py secguard "
 PAGE = page("docs/command.md")
@@ -65,16 +65,6 @@ def shown(verb: str) -> Iterator[Shown]:
         for part in re.split(rf"^{re.escape(PROMPT)}", console, flags=re.MULTILINE)[1:]:
             line, _, written = part.partition("\n")
             yield Shown(shlex.split(line), written)
-
-
-def settled(written: str) -> str:
-    """Without what is different each time: references, times, what a second takes off, and the columns' widths."""
-    written = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<reference>", written)
-    written = re.sub(r"[0-9a-f]{64}", "<link>", written)
-    written = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "<time>", written)
-    written = re.sub(r"\b(in|another) \d+[dhms]( \d+[dhms])?\b", r"\1 <duration>", written)
-    written = re.sub(r"\d+ ms\b", "<time> ms", written)
-    return re.sub(r" {2,}", "  ", written)
 
 
 def _attacked() -> None:
