@@ -67,7 +67,14 @@ def tree(caption: str, names: list[str]) -> str:
     return "\n\n".join(["\n```{toctree}\n:hidden:\n:caption: " + caption, "\n".join(names) + "\n```\n"])
 
 
+def outdated(app: Sphinx, *changes: object) -> list[str]:
+    """The index is read again each time: its trees follow from which pages there are."""
+    return [app.config.root_doc]
+
+
 def setup(app: Sphinx) -> None:
     app.connect("source-read", read)
-    # Pygments has no lexer for HAProxy's language.
+    app.connect("env-get-outdated", outdated)
+    # Pygments has no lexers for the languages of HAProxy and Redis.
     app.add_lexer("haproxy", TextLexer)
+    app.add_lexer("redis", TextLexer)

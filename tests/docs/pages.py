@@ -42,17 +42,19 @@ def page(name: str) -> str:
 
 
 def blocks_of(path: Path) -> Iterator[Block]:
-    heading, language, start = "", None, 0
+    """Those in a list's entries, too, without their indentation."""
+    heading, language, start, indent = "", None, 0, 0
     lines: list[str] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if line.startswith("```"):
+        fence = re.match(r"( *)```(.*)", line)
+        if fence:
             if language is None:
-                language, start, lines = line[3:].strip(), number, []
+                indent, language, start, lines = len(fence[1]), fence[2].strip(), number, []
             else:
                 yield Block(path.name, heading, language, "\n".join(lines) + "\n", start)
                 language = None
         elif language is not None:
-            lines.append(line)
+            lines.append(line[indent:])
         elif line.startswith("#"):
             heading = line.lstrip("#").strip()
     assert language is None, f"{path.name}: the block at line {start} is never closed"

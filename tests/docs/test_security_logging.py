@@ -64,9 +64,9 @@ def test_a_line_of_the_guide_is_one_that_the_example_prints(block: Any, log: Pat
 
 @pytest.mark.parametrize(
     "command",
-    [line for block in GUIDE if block.language == "sh" for line in block.code.splitlines() if line.startswith("jq ")],
+    [line for block in BLOCKS if block.language == "sh" for line in block.code.splitlines() if line.startswith("jq ")],
 )
-def test_a_command_of_the_guide_reads_the_log(command: str, log: Path) -> None:
+def test_a_command_of_the_pages_reads_the_log(command: str, log: Path) -> None:
     if shutil.which("jq") is None:
         pytest.skip("jq is not installed")
     done = subprocess.run(
@@ -74,5 +74,5 @@ def test_a_command_of_the_guide_reads_the_log(command: str, log: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     # Those that look for what the example has none of say nothing.
-    rare = ("success_after_attack", "block_suppressed", '"system"')
+    rare = ("success_after_attack", "block_suppressed", '"system"', "reference ==")
     assert bool(done.stdout) != any(word in command for word in rare)
