@@ -58,7 +58,7 @@ screenshots: $(TEST_READY) ## pictures of the dashboard under attack, into docs/
 	$(BIN)/python -m tests.browser.screenshots $(ARGS)
 
 docs: $(DOCS_READY) ## build the documentation into build/docs; a warning is an error
-	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet $(ARGS) docs build/docs
+	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going --quiet $(ARGS) docs build/docs
 
 check-docs: $(TEST_READY) ## hold the documentation against the code, and run what it shows
 	$(BIN)/python -m pytest tests/test_docs.py tests/docs tests/command/test_documentation.py $(ARGS)

@@ -25,7 +25,10 @@ myst_heading_anchors = 4
 
 html_theme = "furo"
 html_title = f"secguard {version}"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_copy_source = False
+html_use_index = False
 html_show_sphinx = False
 html_show_copyright = False
 
@@ -67,14 +70,8 @@ def tree(caption: str, names: list[str]) -> str:
     return "\n\n".join(["\n```{toctree}\n:hidden:\n:caption: " + caption, "\n".join(names) + "\n```\n"])
 
 
-def outdated(app: Sphinx, *changes: object) -> list[str]:
-    """The index is read again each time: its trees follow from which pages there are."""
-    return [app.config.root_doc]
-
-
 def setup(app: Sphinx) -> None:
     app.connect("source-read", read)
-    app.connect("env-get-outdated", outdated)
     # Pygments has no lexers for the languages of HAProxy and Redis.
     app.add_lexer("haproxy", TextLexer)
     app.add_lexer("redis", TextLexer)

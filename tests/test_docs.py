@@ -334,6 +334,37 @@ def test_the_settings_for_a_proxy_find_the_client(heading: str, number: int, pee
     assert resolver.resolve(peer, {settings.client_ip_header: sent}.get).text == VISITOR
 
 
+# -- the README ------------------------------------------------------------------------------------------
+
+PEERS = (
+    "bare Django",
+    "django-axes, cache handler",
+    "django-axes, database handler",
+    "django-defender",
+    "django-ratelimit",
+    "secguard",
+)
+#: The README's row → the benchmarks', and what of its cells.
+MEASURED = {
+    "passwords checked of 100 at once, with a limit of 5": ("passwords checked of 100 at once", r".+"),
+    "a login while Redis is dead": ("store killed: first login; later", r"(?<=; )\d+"),
+    "… while it hangs": ("store hung: first login; later", r"(?<= in )[\d.]+ m?s(?=;)"),
+    "a login that is refused, µs": ("a login that is refused: µs", r"\S+"),
+    "a failed login, µs": ("a failed login from a new address: µs", r"\S+"),
+    "a right login, µs": ("a right login: µs", r"\S+"),
+}
+
+
+def test_the_figures_of_the_readme_are_those_of_the_benchmarks() -> None:
+    there = {row["measured"]: row for row in table(page("docs/benchmarks.md"), "measured", *PEERS)}
+    here = table(page("README.md"), "measured, as they come", *PEERS)
+    assert [row["measured, as they come"] for row in here] == list(MEASURED)
+    for row in here:
+        name, part = MEASURED[row["measured, as they come"]]
+        found = {peer: re.search(part, there[name][peer]) for peer in PEERS}
+        assert {peer: row[peer] for peer in PEERS} == {peer: match[0] for peer, match in found.items() if match}
+
+
 # -- links -----------------------------------------------------------------------------------------------
 
 
