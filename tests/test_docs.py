@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from django.dispatch import Signal
@@ -384,6 +385,17 @@ def test_links_lead_somewhere(path: Path) -> None:
         there = (path.parent / file).resolve() if file else path
         assert there.exists(), f"{path.name} links to {target}"
         assert not anchor or anchor in anchors(there), f"{path.name} links to {target}"
+
+
+@pytest.mark.parametrize("path", PROSE, ids=lambda path: path.name)
+def test_a_picture_is_told_to_those_who_do_not_see_it(path: Path) -> None:
+    for told, target in re.findall(r"!\[([^\]]*)\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        assert told, f"{path.name} shows {target} without a word"
+        if target.endswith(".svg"):
+            picture = ElementTree.parse(path.parent / target).getroot()  # noqa: S314 - our own
+            names = [element.tag.rpartition("}")[2] for element in picture if element.text]
+            assert picture.get("role") == "img"
+            assert names[:2] == ["title", "desc"]
 
 
 @cache
