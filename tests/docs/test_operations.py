@@ -9,8 +9,9 @@ import pytest
 import redis
 from django.test import override_settings
 
+from secguard import records
 from secguard.logging import SecurityEventLogger
-from secguard.pipeline import get_store
+from secguard.pipeline import get_locks, get_store
 from tests.docs.pages import BLOCKS
 
 ASKED = [line for block in BLOCKS if block.language == "redis" for line in block.code.splitlines()]
@@ -57,9 +58,14 @@ def test_and_nothing_else(configured: str) -> None:
                 client.execute_command(*command.split())
 
 
-def test_under_another_key_a_locked_account_has_another_digest() -> None:
-    digests = set()
-    for key in ("a" * 16, "b" * 16):
-        with override_settings(SECGUARD={"HMAC_KEY": key}):
-            digests.add(SecurityEventLogger().pipeline.detector.account_digest("alice"))
-    assert len(digests) == 2
+@pytest.mark.django_db
+def test_under_another_key_a_lock_is_no_longer_found() -> None:
+    found = []
+    with override_settings(SECGUARD={"HMAC_KEY": "a" * 16}):
+        records.lock_account("alice")
+        found.append(get_locks().find(SecurityEventLogger().pipeline.detector.account_digest("alice")))
+    with override_settings(SECGUARD={"HMAC_KEY": "b" * 16}):
+        records.get_synchroniser().poll()
+        found.append(get_locks().find(SecurityEventLogger().pipeline.detector.account_digest("alice")))
+        assert len(get_locks()) == 1
+    assert [lock is not None for lock in found] == [True, False]
