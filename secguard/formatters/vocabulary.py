@@ -153,16 +153,22 @@ TERMS: Mapping[str, Terms] = {
     EventType.NETWORK_PROPOSED: _finding("Block of a network proposed", 1, outcome="unknown", alert=True),
     EventType.NETWORK_ALLOWED: _operator("Network allowed"),
     EventType.NETWORK_DISALLOWED: _operator("Network no longer allowed"),
+    EventType.COUNTERS_RESET: _operator("Counters reset"),
     EventType.LIST_IMPORTED: _operator("List imported"),
     EventType.CONSECUTIVE_FAILURES_EXCEEDED: _finding("Too many failures in a row", 1, outcome="unknown", alert=True),
     EventType.UNLOCK_MAIL_SENT: _account("Unlock mail sent", OTHER, "info"),
     EventType.DATA_ERASED: Terms(
         "Personal data erased", "success", "event", ("configuration",), ("deletion",), BASE_EVENT, OTHER
     ),
+    EventType.DATA_EXPORTED: Terms(
+        "Personal data exported", "success", "event", ("configuration",), ("access",), BASE_EVENT, OTHER
+    ),
     EventType.CLIENT_ADDRESS_UNKNOWN: _system("Client address unknown"),
     EventType.MODE_OVERRIDDEN: _system("Mode overridden", "unknown"),
     EventType.DEGRADED: _system("Guard degraded"),
     EventType.RECOVERED: _system("Guard recovered", "success"),
+    EventType.EVENTS_NOT_RECORDED: _system("Events not recorded"),
+    EventType.ALERT_NOT_DELIVERED: _system("Alert not delivered"),
 }
 
 #: What a project's own event type is called, by its category.

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.test import Client
 
 from tests.admin.rows import staff
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_recorded(settings: Any) -> None:
+    """The rows that there are, are those that a test made."""
+    settings.SECGUARD = {"PERSIST_EVENTS": "none"}
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from secguard import emit
 from secguard.admin import narrowing, paging
 from secguard.models import EventRecord
 from tests.admin.rows import HOST, HOSTILE, IPV6, LIST, NOON, OTHER, account_page, address_page, digest, event, events
@@ -88,7 +89,7 @@ def test_the_page_of_an_event_shows_every_field(viewer: Client) -> None:
     text = viewer.get(reverse("admin:secguard_eventrecord_change", args=[row.pk])).content.decode()
     for field in EventRecord._meta.fields:
         value = getattr(row, field.name)
-        if field.name not in ("id", "timestamp", "extra"):
+        if field.name not in ("id", "timestamp", "extra") and value is not None:
             assert str(value) in text, field.name
     assert "&quot;reason&quot;: &quot;weil&quot;" in text
     assert "Nov. 20, 2026" in text
@@ -117,7 +118,7 @@ def test_the_pages_hold_no_script_and_no_style_of_their_own(admin_client: Client
         assert " style=" not in text
         assert " onclick=" not in text
         scripts = text.split("<script")[1:]
-        assert all("src=" in script.split(">")[0] for script in scripts), page
+        assert all("src=" in tag or "application/json" in tag for tag in (each.split(">")[0] for each in scripts)), page
 
 
 # -- filters ---------------------------------------------------------------------------------------------------------
@@ -404,20 +405,23 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(viewer: Client) -> No
     row = event()
 
     def queries(page: str) -> int:
+        emit.get_tally().take()  # or the dashboard writes it first
         with CaptureQueriesContext(connection) as captured:
             assert viewer.get(page).status_code == 200
-        return len(captured)
+        # Each panel of the dashboard is a transaction, which inside a test's is a savepoint.
+        return sum("SAVEPOINT" not in query["sql"] for query in captured)
 
     pages = {
         reverse(LIST): 9,
         reverse(LIST) + f"?q={HOST}&severity__exact=warning": 11,
         reverse("admin:secguard_eventrecord_change", args=[row.pk]): 5,
-        address_page(): 13,
-        address_page("203.0.113.0/24"): 14,
+        address_page(): 11,
+        address_page("203.0.113.0/24"): 12,
         account_page(): 13,
-        reverse("admin:app_list", args=["secguard"]): 4,
+        reverse("admin:app_list", args=["secguard"]): 12,
     }
-    queries(address_page())  # the process reads the blocks once
+    for page in pages:  # the process reads blocks and types of content once
+        queries(page)
     before = {page: queries(page) for page in pages}
     events(300)
     for number in range(40):

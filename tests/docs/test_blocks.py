@@ -21,11 +21,24 @@ from tests.docs.pages import BLOCKS, PROJECT, PYTHON, ROOT, Block, headings, nam
 CONSOLES = {
     "command.md": "tests/command/test_documentation.py",
     "quickstart.md": "tests/docs/test_quickstart.py",
+    "replay.md": "tests/replay/test_documentation.py",
 }
 #: What nobody checks, by page, heading and language, and why not.
 UNCHECKED = {
+    (
+        "alerts.md",
+        "Set up",
+        "text",
+    ): "it would send alerts; tests/command/test_selftest_alerts.py compares what it prints",
     ("architecture.md", "The way of one login", ""): "a picture",
     ("command.md", "export", "text"): "commands to a firewall, which take the right to change it",
+    (
+        "dashboard.md",
+        "A strict Content-Security-Policy",
+        "text",
+    ): "tests/browser works under it: the sample site sends it",
+    ("formats.md", "CEF", "text"): "tests/formatters/test_handing_over.py makes and parses it",
+    ("record.md", "The chain", "console"): "the figures of some site; docs/command.md has the verb's own, which is run",
     ("scaling.md", "A large table of users", "sql"): "PostgreSQL's own: SQLite cannot be asked",
     ("security-logging-migration.md", "2. The import", "text"): "a line of the reader's project",
 }

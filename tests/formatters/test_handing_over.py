@@ -28,6 +28,8 @@ LOG = """
 import json, os, logging.config
 import django
 django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
 {before}
 logging.config.dictConfig(json.loads(os.environ["HANDED_OVER"]))
 from secguard.logging import security_event_logger
