@@ -24,7 +24,7 @@ def country_of(address: str) -> str:
 
     ``address``: an address, or a network, of which its first address is looked up. With SECGUARD["GEOIP_PATH"] that
     file alone decides, also about private addresses. Never raises. The first call in a process reads the table, which
-    takes a few tenths of a second: nothing for the path of a login.
+    takes a few tenths of a second: see ``prepare``.
     """
     try:
         parsed = ip_address(address.partition("/")[0])
@@ -37,6 +37,16 @@ def country_of(address: str) -> str:
     except Exception:
         report_failure("the country of an address could not be looked up")
         return ""
+
+
+def prepare() -> None:
+    """Read the table now, so that no request has to wait for it. Never raises."""
+    if get_settings().persist_events == "none":
+        return
+    try:
+        _look_up()
+    except Exception:
+        report_failure("the table of countries could not be read; no address has a country")
 
 
 def why_not(path: str) -> str | None:

@@ -11,7 +11,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_asy
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import HttpRequest, HttpResponseBase
 
-from secguard import emit, signals
+from secguard import emit, geo, signals
 from secguard.blocking import devices
 from secguard.blocking.refusals import Episode
 from secguard.blocking.replica import FOREVER, BlockEntry
@@ -48,6 +48,7 @@ class SecurityGuardMiddleware:
         # What is wrong shows here, at start, and not in a request.
         get_store()
         _ = get_event_logger().pipeline
+        geo.prepare()
 
     # -- the two entry points: they differ by await ----------------------------------------------------
 

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import override_settings
 from mmdb_writer import MMDBWriter
 from netaddr import IPSet
 
 from secguard import geo
+from secguard.middleware import SecurityGuardMiddleware
 from tests.conftest import RunPython
 
 
@@ -113,3 +115,18 @@ def test_nothing_is_read_until_a_country_is_asked_for(run_python: RunPython) -> 
     )
     done = run_python(code, DJANGO_SETTINGS_MODULE="tests.settings")
     assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_a_server_reads_the_table_when_it_starts_and_not_in_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(geo, "_embedded", lambda: read.append("table"))
+    SecurityGuardMiddleware(lambda request: None)
+    assert read == ["table"]
+
+
+def test_where_nothing_is_recorded_no_table_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(geo, "_embedded", lambda: read.append("table"))
+    with override_settings(SECGUARD={"PERSIST_EVENTS": "none"}):
+        SecurityGuardMiddleware(lambda request: None)
+    assert read == []
