@@ -154,7 +154,6 @@ def test_nothing_live_is_touched(django_assert_num_queries: Any, db: None) -> No
         (("logins.jsonl", "--map", "when=time"), "--map 'when=time'"),
         (("logins.jsonl", "--timezone", "Mars/Base"), "no time zone"),
         (("access.log", "--failure-status", "4xx"), "no list of statuses"),
-        (("db:events",), "no table EventRecord"),
         (("db:axes",), "no table AccessFailureLog of the app 'axes'"),
     ],
 )
