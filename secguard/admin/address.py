@@ -21,7 +21,7 @@ from secguard.admin.access import MANAGE, VIEW_EVENTS, demand, operator, said_if
 from secguard.admin.forms import AllowForm, BlockForm
 from secguard.admin.links import account_page, events_page, page
 from secguard.admin.narrowing import Condition
-from secguard.admin.search import network_of, networks_in
+from secguard.admin.search import network_of, networks_in, stored_as
 from secguard.context import get_resolver
 from secguard.network import Network
 from secguard.records import canonical_network
@@ -56,7 +56,7 @@ class AddressPages:
             return HttpResponseRedirect(page(self.admin_site, "secguard_address", canonical) or "")
         explained = _explained(found)
         names = networks_in(found)
-        events = subjects.latest(Condition("network", names)) if names else []
+        events = subjects.latest(Condition("network", stored_as(names))) if names else []
         context = subjects.context(self.model_admin, request, explained)
         facts = [(_("Counted as"), explained.counted_as)] if explained.counted_as else []
         facts.append((_("Blocks by rules that are remembered"), str(explained.offences)))

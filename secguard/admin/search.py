@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from ipaddress import IPv4Network
 from typing import NamedTuple
 from uuid import UUID
@@ -14,6 +15,7 @@ from secguard.detection import normalize_identifier
 from secguard.logging import get_event_logger
 from secguard.models import EventRecord
 from secguard.network import Network, parse_network
+from secguard.privacy import shown_address
 from secguard.records import canonical_network
 
 #: Networks of so many addresses, or /64 of IPv6, can be searched for at once: a /24, a /56.
@@ -60,6 +62,11 @@ def networks_in(network: Network) -> tuple[str, ...] | None:
     return tuple(str(part.network_address) if isinstance(part, IPv4Network) else str(part) for part in parts)
 
 
+def stored_as(networks: Iterable[str]) -> tuple[str, ...]:
+    """As what these stand in rows of events: as they are, and as PRIVACY has them shown."""
+    return tuple(dict.fromkeys(form for each in networks for form in (each, shown_address(each))))
+
+
 def find(text: str) -> Found:
     """What to look for in the events. An id that a client chose never hides an account of the same name."""
     text = text.strip()
@@ -71,7 +78,7 @@ def find(text: str) -> Found:
                 network=str(network),
                 refused=_("%s is too wide to be searched for: a /24 of IPv4 or a /56 of IPv6 at most.") % network,
             )
-        return Found((Condition("network", names),), network=canonical_network(str(network)))
+        return Found((Condition("network", stored_as(names)),), network=canonical_network(str(network)))
     conditions, digest = [], digest_of(text)
     if digest and EventRecord.objects.filter(account_digest=digest).exists():
         conditions.append(Condition("account_digest", (digest,)))

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from urllib.parse import urlencode
 
 from django.urls import NoReverseMatch, reverse
 
+from secguard.network import canonical_network
+
 
 class Links:
-    """Addresses under the admin site of this name (``AdminSite.name``)."""
+    """Addresses under the admin site of this name (``AdminSite.name``).
 
-    def __init__(self, site: str) -> None:
-        self._site = site
+    ``closed``: names of pages that the reader may not see, and so is not led to.
+    """
+
+    def __init__(self, site: str, closed: Collection[str] = ()) -> None:
+        self._site, self._closed = site, closed
         self._events = self.to("secguard_eventrecord_changelist")
 
     def to(self, name: str, *args: str) -> str:
         """A page of the site, or empty if it has none: another site may register what it likes."""
+        if name in self._closed:
+            return ""
         try:
             return reverse(f"admin:{name}", args=args, current_app=self._site)
         except NoReverseMatch:
@@ -34,7 +41,10 @@ class Links:
 
     def address(self, network: str) -> str:
         """The page about an address; a network that PRIVACY hides has none."""
-        return self.to("secguard_address", network) if network else ""
+        try:
+            return self.to("secguard_address", canonical_network(network)) if network else ""
+        except ValueError:
+            return ""
 
     def account(self, digest: str) -> str:
         return self.to("secguard_account", digest) if digest else ""

@@ -37,7 +37,7 @@ def may_see(request: HttpRequest | None) -> bool:
 def gather(request: HttpRequest) -> dict[str, Any]:
     """What the templates need. A part that the database does not tell is None, and the page says so."""
     frame = window_named(request.GET.get("window")).at(timezone.now())
-    links = Links(_site_of(request))
+    links = Links(_site_of(request), _closed_to(request))
     found = _read_all(frame, links)
     chart: trends.Trends | None = found["trends"]
     opened: threats.Threats | None = found["threats"]
@@ -154,6 +154,16 @@ def for_script(context: dict[str, Any]) -> dict[str, Any]:
             "map": gettext("%(country)s: %(count)s"),
         },
         "numbers": numbers(context),
+    }
+
+
+def _closed_to(request: HttpRequest) -> set[str]:
+    """Lists of decisions that are not for everybody who may see events."""
+    user: Any = request.user
+    return {
+        f"secguard_{model}_changelist"
+        for model in ("block", "accountlock")
+        if not (user.has_perm(f"secguard.view_{model}") or user.has_perm("secguard.manage_blocks"))
     }
 
 
