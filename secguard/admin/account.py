@@ -64,7 +64,8 @@ class AccountPages:
             label = next((event.account for event in events if event.account), "") or _kept_name(digest)
         name = label if digest_of(label) == digest != label else ""
         explained = _explained(name, digest)
-        user: Any = find_user(name) if name else None
+        sees_users = may(request, MANAGE) or _may_see_users(request)
+        user: Any = find_user(name) if name and sees_users else None
         context = subjects.context(self.model_admin, request, explained)
         if explained.consecutive_failures is not None:
             context["facts"].append((_("Failures in a row"), explained.consecutive_failures))
@@ -78,6 +79,7 @@ class AccountPages:
                 "digest": digest,
                 "name": name,
                 "owner": user,
+                "sees_users": sees_users,
                 "owner_url": self._user_page(request, user) if user else None,
                 "other_names": self._other_names(user, digest) if user else [],
                 "events": subjects.timeline(self.admin_site, events),
@@ -113,7 +115,7 @@ class AccountPages:
     def _user_page(self, request: HttpRequest, user: Any) -> str | None:
         """Of those who may see users."""
         model = get_user_model()._meta
-        if not any(may(request, f"{model.app_label}.{verb}_{model.model_name}") for verb in ("view", "change")):
+        if not _may_see_users(request):
             return None
         return page(self.admin_site, f"{model.app_label}_{model.model_name}_change", user.pk)
 
@@ -123,6 +125,11 @@ class AccountPages:
         return [
             (shown(name), account_page(self.admin_site, other, name=name)) for name, other in names if other != digest
         ]
+
+
+def _may_see_users(request: HttpRequest) -> bool:
+    model = get_user_model()._meta
+    return any(may(request, f"{model.app_label}.{verb}_{model.model_name}") for verb in ("view", "change"))
 
 
 def _check(digest: str) -> None:

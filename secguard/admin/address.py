@@ -24,6 +24,7 @@ from secguard.admin.narrowing import Condition
 from secguard.admin.search import network_of, networks_in, stored_as
 from secguard.context import get_resolver
 from secguard.network import Network
+from secguard.privacy import shown_address
 from secguard.records import canonical_network
 from secguard.records.explain import Explanation, explain_address, explain_network
 from secguard.records.resetting import reset_network
@@ -60,6 +61,9 @@ class AddressPages:
         context = subjects.context(self.model_admin, request, explained)
         facts = [(_("Counted as"), explained.counted_as)] if explained.counted_as else []
         facts.append((_("Blocks by rules that are remembered"), str(explained.offences)))
+        kept = shown_address(canonical)
+        if kept != canonical and network_of(kept) is not None:
+            facts.append((_("Events are kept by network, as PRIVACY has it: these are of"), kept))
         context["facts"] += facts
         form: Any = {"network": canonical, "duration": "86400"}
         return TemplateResponse(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from calendar import monthrange
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.utils import formats, timezone
 from django.utils.text import capfirst
@@ -54,6 +56,14 @@ def calendar_of(changelist: ChangeList) -> Calendar | None:
         kept_months = [number for number in months if (year, number) <= (last.year, last.month)]
         return Calendar([_step(changelist, _month(year, number), year, number) for number in kept_months], back)
     return Calendar([_step(changelist, str(number), number) for number in range(first.year, last.year + 1)])
+
+
+def check_period(params: Mapping[str, Any]) -> None:
+    """A month of no year, or a day of no month, would be looked for in all of the table; beyond these years a zone may
+    be no time at all. Raises IncorrectLookupParameters."""
+    year, month, day = (name in params for name in (YEAR, MONTH, DAY))
+    if (day and not month) or (month and not year) or (year and not 1970 <= _number(params[YEAR]) <= 9998):
+        raise IncorrectLookupParameters(YEAR)
 
 
 def _ends() -> tuple[date, date] | None:

@@ -12,7 +12,7 @@ from django.contrib.admin.views.main import PAGE_VAR
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from secguard.admin.calendar import Calendar, calendar_of
+from secguard.admin.calendar import Calendar, calendar_of, check_period
 from secguard.admin.filters import ExactFilter
 from secguard.admin.links import account_page, address_page
 from secguard.admin.narrowing import MOST_EXAMINED, Condition, Narrowed, narrow
@@ -29,6 +29,7 @@ class EventChangeList(BoundedChangeList):
     most_examined = MOST_EXAMINED
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[EventRecord]:
+        check_period(self.params)
         events: QuerySet[EventRecord] = super().get_queryset(request, exclude_parameters)
         conditions = [Condition(spec.field_path, (spec.value,)) for spec in self._exact()]
         self.found = find(self.query) if self.query.strip() else Found()

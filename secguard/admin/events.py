@@ -133,14 +133,14 @@ class EventRecordAdmin(_EventAdmin):
         if request.method != "GET":
             return HttpResponseNotAllowed(["GET"])
         try:
-            found = self.get_changelist_instance(request)
+            found: Any = self.get_changelist_instance(request)
         except IncorrectLookupParameters:
             return HttpResponseBadRequest(_("These filters cannot be understood."))
         get_event_logger().log_data_access(
             request.user, "security events", "export", request=request, format=form,
             filters={name: values[-1] for name, values in found.filter_params.items()},
         )  # fmt: skip
-        return exported(request, found.queryset, form)
+        return exported(request, found.queryset, form, found.narrowed.since)
 
     # -- columns and fields ----------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -27,9 +28,12 @@ FORMATS = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
 
 
-def exported(request: HttpRequest, events: QuerySet[EventRecord], form: str) -> StreamingHttpResponse:
-    """A response that streams the latest of these events in one of ``FORMATS``."""
-    pieces = _csv(events) if form == "csv" else _json(events)
+def exported(
+    request: HttpRequest, events: QuerySet[EventRecord], form: str, since: datetime | None = None
+) -> StreamingHttpResponse:
+    """A response that streams the latest of these events in one of ``FORMATS``. ``since``: older ones are not among
+    them, whether there are any or not, and the file says so."""
+    pieces = _csv(events, since) if form == "csv" else _json(events, since)
     body: Any = _asynchronous(pieces) if isinstance(request, ASGIRequest) else pieces
     response = StreamingHttpResponse(body, content_type=FORMATS[form])
     name = f"security-events-{timezone.now():%Y%m%d-%H%M%S}.{form}"
@@ -51,7 +55,7 @@ class _Echo:
         return text
 
 
-def _csv(events: QuerySet[EventRecord]) -> Iterator[str]:
+def _csv(events: QuerySet[EventRecord], since: datetime | None) -> Iterator[str]:
     write = csv.writer(_Echo()).writerow
     yield write(FIELDS)
     lines: list[str] = []
@@ -64,6 +68,8 @@ def _csv(events: QuerySet[EventRecord]) -> Iterator[str]:
         if len(lines) == _PIECE:
             yield "".join(lines)
             lines = []
+    if since is not None:
+        lines.append(write([_("[nothing before %s was looked at: choose fewer filters]") % since.isoformat()]))
     yield "".join(lines)
 
 
@@ -73,9 +79,9 @@ def _as_text(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 
-def _json(events: QuerySet[EventRecord]) -> Iterator[str]:
-    """One object: ``events``, and whether there were more (``truncated``)."""
-    piece, truncated, between = ['{"events": ['], False, "\n"
+def _json(events: QuerySet[EventRecord], since: datetime | None) -> Iterator[str]:
+    """One object: ``events``, and whether there may be more (``truncated``)."""
+    piece, truncated, between = ['{"events": ['], since is not None, "\n"
     for number, row in enumerate(_rows(events)):
         if number == MOST_EXPORTED:
             truncated = True

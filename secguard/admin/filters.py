@@ -188,7 +188,8 @@ def _moment(text: str) -> datetime | None:
             found = timezone.make_naive(found)
     except (ValueError, OverflowError):
         found = None
-    if found is None:
+    # Beyond these years another zone may be no time at all.
+    if found is None or not 1970 <= found.year <= 9998:
         raise IncorrectLookupParameters(text)
     return found
 

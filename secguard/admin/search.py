@@ -43,7 +43,7 @@ def network_of(text: str) -> Network | None:
 def digest_of(text: str) -> str:
     """The digest by which the rows of this account are found; a digest is itself. Empty for what is no account."""
     name = normalize_identifier(text)
-    if name is None:
+    if name is None or "\x00" in name:
         return ""
     if _DIGEST.fullmatch(name):
         return name

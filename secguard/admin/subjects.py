@@ -102,7 +102,7 @@ def context(model_admin: admin.ModelAdmin[Any], request: HttpRequest, found: Exp
         "threats": [each.rule for each in found.readings if each.threat_open],
         "counters_known": found.counters_known,
         "counters_shared": get_store().shared,
-        "decisions": _decisions(site, found.history, manages),
+        "decisions": _decisions(site, found.history, manages, lambda model: may(request, f"secguard.view_{model}")),
         "manages": manages,
         "agents_heading": _("User agents"),
         "countries_heading": _("Countries"),
@@ -129,7 +129,9 @@ def _counter(reading: Reading) -> dict[str, Any]:
     }
 
 
-def _decisions(site: admin.AdminSite, history: list[Past], manages: bool) -> list[dict[str, Any]]:
+def _decisions(
+    site: admin.AdminSite, history: list[Past], manages: bool, may_view: Callable[[str | None], bool]
+) -> list[dict[str, Any]]:
     keys = _keys(history)
     kinds = {"block": _("block"), "allowed": _("allowed"), "lock": _("lock")}
     rows = []
@@ -150,7 +152,7 @@ def _decisions(site: admin.AdminSite, history: list[Past], manages: bool) -> lis
                 "lifted_by": shown(past.lifted_by),
                 "lift_reason": shown(past.lift_reason),
                 "reference": past.reference,
-                "url": page(site, f"secguard_{model}_change", key) if key else None,
+                "url": page(site, f"secguard_{model}_change", key) if key and (manages or may_view(model)) else None,
                 "lift_url": page(site, f"secguard_{model}_lift", key) if key and holds and manages else None,
             }
         )

@@ -35,6 +35,11 @@ class Tile(NamedTuple):
     counted: bool = False
 
 
+def _in_force(links: Links, model: str) -> str:
+    path = links.to(f"secguard_{model}_changelist")
+    return f"{path}?state=in_force" if path else ""
+
+
 def tiles(
     frame: Frame, links: Links, chart: Trends | None, opened: Threats | None, force: InForce | None
 ) -> list[Tile]:
@@ -54,8 +59,6 @@ def tiles(
     return [
         Tile("open", _("Open threats"), len(opened.still_open) if opened else None, threats_url),
         *found,
-        Tile("blocks", _("Blocks in force"), force.blocks if force else None, links.to("secguard_block_changelist")),
-        Tile(
-            "locks", _("Locked accounts"), force.locks if force else None, links.to("secguard_accountlock_changelist")
-        ),
+        Tile("blocks", _("Blocks in force"), force.blocks if force else None, _in_force(links, "block")),
+        Tile("locks", _("Locked accounts"), force.locks if force else None, _in_force(links, "accountlock")),
     ]

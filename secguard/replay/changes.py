@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -71,7 +72,7 @@ def _seconds(text: str) -> object:
     """``900``, ``15m``, ``2h``."""
     unit = _UNITS.get(text.strip()[-1:].lower())
     number = _number(text.strip()[:-1] if unit else text, float)
-    if not isinstance(number, float):
+    if not isinstance(number, float) or not math.isfinite(number):
         return text
     seconds = number * (unit or 1)
     return int(seconds) if seconds == int(seconds) else seconds

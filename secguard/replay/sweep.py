@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
@@ -68,11 +69,14 @@ def _around(threshold: int) -> set[int]:
     return {min(1_000, max(2, round(threshold * factor))) for factor in _AROUND} | {threshold}
 
 
+_NUMBER = re.compile(r"\d{1,6}", re.ASCII)
+
+
 def _listed(name: str, text: str) -> list[int]:
     steps: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        if not _NUMBER.fullmatch(first) or (dash and not _NUMBER.fullmatch(last)):
             raise InvalidRule(f"rule {name!r}: {part!r:.80} is no threshold: write {name}=3,5,10-20")
         ends = int(first), int(last or first)
         if not 0 <= ends[1] - ends[0] < _MOST:

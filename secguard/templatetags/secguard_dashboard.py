@@ -10,6 +10,7 @@ from django.utils import formats
 
 from secguard.dashboard import page
 from secguard.failures import report_failure
+from secguard.formatters.text import one_line
 
 register = template.Library()
 
@@ -26,6 +27,12 @@ def secguard_dashboard(context: Context) -> dict[str, Any]:
     except Exception:
         report_failure("the dashboard could not be shown")
         return {}
+
+
+@register.filter
+def plainly(text: str) -> str:
+    """Hostile text on one line, with nothing hidden in it. Templates escape it."""
+    return one_line(str(text))
 
 
 @register.filter

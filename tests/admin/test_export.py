@@ -11,7 +11,7 @@ import pytest
 from django.test import AsyncClient, Client
 from django.urls import reverse
 
-from secguard.admin import export
+from secguard.admin import export, narrowing
 from secguard.models import EventRecord
 from secguard.testing import capture_events
 from tests.admin.rows import HOST, HOSTILE, LIST, OTHER, event, events
@@ -134,3 +134,22 @@ async def test_an_export_streams_on_an_event_loop_too() -> None:
 
 def test_every_field_is_exported() -> None:
     assert set(export.FIELDS) == {field.name for field in EventRecord._meta.fields} - {"id"}
+
+
+def test_an_export_that_did_not_look_at_all_says_since_when_it_did(
+    viewer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(narrowing, "MOST_EXAMINED", 5)
+    events(20)
+    filters = {"category__exact": "authorization", "severity__exact": "warning"}
+    found = json.loads(
+        b"".join(viewer.get(reverse("admin:secguard_eventrecord_export", args=["json"]), filters).streaming_content)
+    )
+    assert found["truncated"] is True
+    assert len(found["events"]) < 20
+    rows = (
+        b"".join(viewer.get(reverse("admin:secguard_eventrecord_export", args=["csv"]), filters).streaming_content)
+        .decode()
+        .splitlines()
+    )
+    assert rows[-1].startswith("[nothing before ")

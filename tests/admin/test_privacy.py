@@ -6,6 +6,7 @@ import html
 import re
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client, override_settings
 from django.urls import reverse
 from django.utils import timezone
@@ -39,3 +40,17 @@ def test_the_dashboard_leads_to_no_page_that_is_not_there(viewer: Client, mode: 
         page = viewer.get(reverse("admin:app_list", args=["secguard"])).content.decode()
         links = set(re.findall(r'href="(/admin/secguard/[^"]*)"', page))
         assert {link for link in links if viewer.get(html.unescape(link)).status_code not in (200, 302)} == set()
+
+
+def test_who_may_not_see_users_is_not_told_whether_there_is_one(viewer: Client) -> None:
+    User.objects.create_user("alice", "alice@example.com")
+    for name in ("alice", "nobody-of-that-name"):
+        page = viewer.get(reverse("admin:secguard_find"), {"q": name}, follow=True).content.decode()
+        assert "alice@example.com" not in page
+        assert "There is no such user" not in page
+
+
+def test_an_operator_is_told_whose_account_it_is(operator: Client) -> None:
+    User.objects.create_user("alice", "alice@example.com")
+    page = operator.get(reverse("admin:secguard_find"), {"q": "alice"}, follow=True).content.decode()
+    assert "alice@example.com" in page

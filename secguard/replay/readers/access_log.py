@@ -9,7 +9,7 @@ from secguard.replay.readers.reading import Reading
 from secguard.replay.readers.times import common_log
 
 #: Address, remote user, time, request, status. What is quoted has its quotes escaped, by both servers.
-_LINE = re.compile(r'(\S+) \S+ (.+?) \[([^\]"]+)\] "((?:[^"\\]|\\.)*)" (\d{3})(?: |$)', re.ASCII)
+_LINE = re.compile(r'(\S+) \S+ (.{1,1024}?) \[([^\]"]{1,64})\] "((?:[^"\\]|\\.)*)" (\d{3})(?: |$)', re.ASCII)
 _REDIRECTS_AND_SUCCESSES = range(200, 400)
 
 

@@ -42,10 +42,10 @@
     function show(numbers) {
         chart.show(numbers);
         map.show(numbers.countries);
-        if (openThreats !== null && numbers.open_threats !== openThreats) {
+        if (openThreats !== null && numbers.open_threats !== null && numbers.open_threats !== openThreats) {
             announce(script.texts.opened.replace("%s", numbers.open_threats));
         }
-        openThreats = numbers.open_threats;
+        openThreats = numbers.open_threats ?? openThreats;
     }
 
     /* Countries in the reader's language: the site knows their English names. */
