@@ -27,6 +27,7 @@ class SecguardConfig(AppConfig):
         attach_handler()
         integrations.install()
         # Called in reverse: what the last floods say is saved, and sent, too.
+        atexit.register(records.save_at_exit)  # what the end of the alerts said
         atexit.register(alerts.close)
         atexit.register(records.save_at_exit)
         atexit.register(pipeline.report_all_refusals)

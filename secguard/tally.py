@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from threading import Lock
+from threading import RLock
 from typing import NamedTuple
 
 #: Seconds that one number stands for.
@@ -30,7 +30,8 @@ class Tally:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._counts: dict[TallyKey, int] = {}
-        self._lock = Lock()
+        # A signal's handler may log in the midst of another event.
+        self._lock = RLock()
         self.lost = 0
 
     def __len__(self) -> int:

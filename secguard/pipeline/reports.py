@@ -175,7 +175,9 @@ def report_mode_override() -> None:
     if settings.mode_overridden:
         message = f"SECGUARD['MODE'] is overridden by the environment: {settings.mode}"
         details = {"mode": settings.mode, "variable": MODE_VARIABLE, "event_id": new_event_id()}
-        emit.emit(make_event(EventType.MODE_OVERRIDDEN, message, details))
+        event = make_event(EventType.MODE_OVERRIDDEN, message, details)
+        event.is_counted = True  # by nobody: each command says so, and has no need of a database for it
+        emit.emit(event)
 
 
 def report_degraded(component: str, error: BaseException, hint: str = "") -> None:

@@ -7,14 +7,15 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from threading import Lock
+from threading import Lock, RLock
 
+from django.apps import apps
 from django.db import DataError, IntegrityError, connections, transaction
 
 from secguard import emit
 from secguard.conf import until_settings_change
 from secguard.context import current
-from secguard.events import NUMEROUS, Event, EventType, Severity, new_event_id
+from secguard.events import AT_WILL, NUMEROUS, VOCABULARY, Event, EventType, new_event_id
 from secguard.failures import report_failure
 from secguard.models import EventRecord
 from secguard.pipeline import make_event
@@ -32,11 +33,13 @@ BATCH = 500
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
 #: Seconds between two events that say what has no row.
 SAY_INTERVAL = 60.0
-#: Events of threads of our own, which have no connection to the database and shall get none.
-_TOLD_BY_THREADS = {EventType.ALERT_NOT_DELIVERED}
+#: What waits for the next save in any case: of threads of our own, which shall get no connection to the database, and
+#: what is told in the midst of saving, when nobody looks after the request's rows any more.
+_KEPT = {EventType.ALERT_NOT_DELIVERED, EventType.EVENTS_NOT_RECORDED}
 #: What a row itself brings about; all else is the database, which may be back later.
 _OF_A_ROW = (DataError, IntegrityError, ValueError, TypeError, OverflowError)
-_GRAVE = (Severity.ERROR.value, Severity.CRITICAL.value)
+#: What a stranger brings about as often as he likes: it must keep nothing out of the record that an operator does.
+_AT_ANYBODYS_WILL = AT_WILL | NUMEROUS | {EventType.CLIENT_ADDRESS_UNKNOWN}
 _HINT = "The log has them. If the tables are missing, run 'manage.py migrate secguard'."
 
 
@@ -50,7 +53,7 @@ class Recorder:
         self.waiting: deque[EventRecord] = deque()
         self.unrecorded: Counter[str] = Counter()
         self._clock = clock
-        self._lock = Lock()
+        self._lock, self._saving = RLock(), Lock()
         self._second, self._taken, self._grave = -1.0, 0, 0
         self._overflow: dict[str, tuple[int, EventRecord]] = {}
         self._unsaid: Counter[str] = Counter()
@@ -61,7 +64,7 @@ class Recorder:
 
     def admit(self, row: EventRecord) -> bool:
         """May this event have a row? In a second so many may; the others are counted by their type."""
-        is_grave = row.severity in _GRAVE and row.event_type not in NUMEROUS
+        is_grave = row.event_type in VOCABULARY and row.event_type not in _AT_ANYBODYS_WILL
         with self._lock:
             now = self._clock()
             if now >= self._second + 1:
@@ -73,8 +76,8 @@ class Recorder:
                 self._taken += 1
                 return True
             count, sample = self._overflow.get(row.event_type, (0, row))
-            self._overflow[row.event_type] = (count + (row.count or 1), sample)
-            self._unrecord(row.event_type, row.count or 1)
+            self._overflow[row.event_type] = (count + _times(row), sample)
+            self._unrecord(row.event_type, _times(row))
             return False
 
     def keep(self, rows: Sequence[EventRecord]) -> None:
@@ -84,7 +87,7 @@ class Recorder:
             while len(self.waiting) > MAX_WAITING:
                 dropped = self.waiting.popleft()
                 with self._lock:
-                    self._unrecord(dropped.event_type, dropped.count or 1)
+                    self._unrecord(dropped.event_type, _times(dropped))
 
     def _unrecord(self, event_type: str, count: int) -> None:
         self.unrecorded[event_type] += count
@@ -100,7 +103,8 @@ class Recorder:
     def save(self, rows: Sequence[EventRecord] = ()) -> None:
         """Save these and all that waits, or keep them while the database is away."""
         self.keep(rows)
-        if self._failing and self._clock() < self._next_try:
+        # One thread at a time: behind a database that hangs there must not be one more stuck with each request.
+        if (self._failing and self._clock() < self._next_try) or not self._saving.acquire(blocking=False):
             return
         try:
             self.save_waiting()
@@ -108,6 +112,8 @@ class Recorder:
             self._failed(error)
         else:
             self._failing, self._retry = False, FIRST_RETRY
+        finally:
+            self._saving.release()
         self._say()
 
     def save_waiting(self) -> None:
@@ -131,7 +137,7 @@ class Recorder:
                 insert([row])
             except _OF_A_ROW:
                 with self._lock:
-                    self._unrecord(row.event_type, row.count or 1)
+                    self._unrecord(row.event_type, _times(row))
                 report_failure("an event cannot be saved; its line is in the log")
             except Exception:
                 self.waiting.extendleft(reversed(rows[at:]))
@@ -158,9 +164,16 @@ class Recorder:
             self._next_say = self._clock() + SAY_INTERVAL
             unsaid, self._unsaid = self._unsaid, Counter()
         count = unsaid.total()
-        details = {"count": count, "types": dict(unsaid.most_common(20)), "hint": _HINT, "event_id": new_event_id()}
+        # A text: as keys of a mapping some types would be taken for secrets.
+        types = ", ".join(f"{event_type}: {times}" for event_type, times in unsaid.most_common(20))
+        details = {"count": count, "types": types, "hint": _HINT, "event_id": new_event_id()}
         message = f"{count} events have no row of their own: they were too many, or the database was away for too long"
         emit.emit(make_event(EventType.EVENTS_NOT_RECORDED, message, details))
+
+
+def _times(row: EventRecord) -> int:
+    """How many events a row stands for. A threat's count is what its rule counted."""
+    return row.count or 1 if row.event_type in _AT_ANYBODYS_WILL else 1
 
 
 def insert(rows: Sequence[EventRecord]) -> None:
@@ -173,17 +186,39 @@ def get_recorder() -> Recorder:
     return Recorder()
 
 
+@until_settings_change
+def _home() -> str:
+    """The database that there was when the first event happened."""
+    return _database_name()
+
+
+def _database_name() -> str:
+    return str(connections[database()].settings_dict["NAME"])
+
+
+def is_at_home() -> bool:
+    """Is the database still the one that this process's events are of? After a run of tests it is the project's own."""
+    try:
+        return _home() == _database_name()
+    except Exception:
+        return True  # whoever saves says what is wrong
+
+
 def record(event: Event) -> None:
     """Have an event recorded: by the middleware once the view's transaction has ended, or where there is none, at once.
 
     What comes often, and what threads of our own tell, waits for the next poll in any case.
     """
+    # While Django starts there is no database yet: what happens then has its line.
+    if not apps.ready:
+        return
+    _home()
     if not is_recorded(event):
         return
     row, recorder, context = row_of(event), get_recorder(), current()
     if not recorder.admit(row):
         return
-    if event.type in NUMEROUS or event.type in _TOLD_BY_THREADS:
+    if event.type in NUMEROUS or event.type in _KEPT:
         recorder.keep([row])
     elif context is not None and not context.finished:
         context.rows.append(row)

@@ -75,8 +75,9 @@ def add(counts: Mapping[TallyKey, int]) -> None:
     rows = EventCount.objects.using(alias)
     # In the same order everywhere: two processes that add to the same rows must not wait for each other.
     wanted = sorted(sums)
+    # By itself: what ignores conflicts may lock the rows that are there, until the transaction ends.
+    rows.bulk_create([EventCount(**_fields(each)) for each in wanted], ignore_conflicts=True)
     with transaction.atomic(using=alias):
-        rows.bulk_create([EventCount(**_fields(each)) for each in wanted], ignore_conflicts=True)
         for each in wanted:
             rows.filter(**_fields(each)).update(count=F("count") + sums[each])
 

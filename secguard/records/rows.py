@@ -56,7 +56,7 @@ def _is_after_failures(event: Event) -> bool:
 def row_of(event: Event) -> EventRecord:
     """The row of an event, not saved. It shows what the line shows; what is searched by is made of what happened."""
     context, truth = event.context, (event.original or event).context
-    about = truth.get("subject") if event.type in _ABOUT_A_NETWORK else truth.get("ip_address")
+    about = _about(event.type, truth)
     account = _account(truth)
     given = {name: _text(name, context.get(name)) for name in _COLUMNS if name not in ("count", "message")}
     event_id = _uuid(context.get("event_id"))
@@ -92,6 +92,13 @@ def aggregate(event_type: str, count: int, sample: EventRecord) -> EventRecord:
     )
 
 
+def _about(event_type: str, truth: dict[str, Any]) -> Any:
+    """The address or network that an event is about; what is neither has no place there."""
+    is_of_network = truth.get("subject_type") in (None, "address", "network")
+    subject = truth.get("subject") if is_of_network else None
+    return subject if event_type in _ABOUT_A_NETWORK else truth.get("ip_address") or subject
+
+
 def _text(name: str, value: object) -> str:
     """Clean already: the line shows the same. Cut to its column."""
     return "" if value is None else str(value)[: _WIDTHS[name]]
@@ -107,6 +114,8 @@ def _network(value: object) -> str:
 def _account(context: dict[str, Any]) -> str:
     if context.get("subject_type") == "account":
         return normalize_identifier(context.get("subject")) or ""
+    if context.get("subject_type") == "pair":  # an address and an account
+        return normalize_identifier(str(context.get("subject", "")).partition(" ")[2]) or ""
     names = (normalize_identifier(context.get(name)) for name in _NAMES)
     return next(filter(None, names), "")
 

@@ -57,15 +57,15 @@ class _Inline(HTMLParser):
 def test_whoever_may_see_events_sees_the_dashboard_on_the_apps_page(watcher: Client) -> None:
     answer = watcher.get(INDEX)
     assert answer.status_code == 200
-    assert 'id="secguard-dashboard"' in answer.text
-    assert reverse("admin:secguard_eventrecord_changelist") in answer.text
+    assert 'id="secguard-dashboard"' in answer.content.decode()
+    assert reverse("admin:secguard_eventrecord_changelist") in answer.content.decode()
 
 
 def test_staff_who_may_not_see_the_plain_page(stranger: Client, settings: Any) -> None:
     settings.ROOT_URLCONF = "tests.dashboard.test_page"
     answer = stranger.get("/admin/")
     assert answer.status_code == 200
-    assert "secguard-dashboard" not in answer.text
+    assert "secguard-dashboard" not in answer.content.decode()
     assert stranger.get("/admin/secguard/eventrecord/dashboard/").status_code == 403
     assert stranger.get(DATA).status_code == 403
 
@@ -88,19 +88,22 @@ def test_the_numbers_are_only_read(watcher: Client) -> None:
 
 
 def test_the_page_has_an_address_of_its_own(watcher: Client) -> None:
-    assert 'id="secguard-dashboard"' in watcher.get(reverse("admin:secguard_dashboard")).text
+    assert 'id="secguard-dashboard"' in watcher.get(reverse("admin:secguard_dashboard")).content.decode()
 
 
 def test_another_admin_site_has_a_dashboard_of_its_own(watcher: Client, settings: Any) -> None:
     settings.ROOT_URLCONF = "tests.dashboard.test_page"
-    text = watcher.get("/another/secguard/?window=1h").text
+    text = watcher.get("/another/secguard/?window=1h").content.decode()
     assert "/another/secguard/eventrecord/dashboard/data/" in text
     assert "/admin/secguard/eventrecord" not in text
 
 
 def test_a_site_that_has_not_the_events_is_left_alone(db: None, settings: Any) -> None:
     settings.ROOT_URLCONF = "tests.dashboard.test_page"
-    assert "secguard-dashboard" not in staff("watcher", "view_user", "view_eventrecord").get("/bare/auth/").text
+    assert (
+        "secguard-dashboard"
+        not in staff("watcher", "view_user", "view_eventrecord").get("/bare/auth/").content.decode()
+    )
 
 
 # -- what it says ------------------------------------------------------------------------------------------------------
@@ -109,20 +112,20 @@ def test_a_site_that_has_not_the_events_is_left_alone(db: None, settings: Any) -
 def test_the_numbers_are_there_without_javascript(watcher: Client, now: datetime, tally: Tally, record: Record) -> None:
     tally("login_failed", 1234)
     record(network="198.51.100.7", country="BR", account="anna", account_digest="a" * 32)
-    text = watcher.get(INDEX).text
+    text = watcher.get(INDEX).content.decode()
     for shown in ("1,234", "198.51.100.7", "Brazil", "anna", "brute_force"):
         assert shown in text, shown
 
 
 @pytest.mark.parametrize("window", ["1h", "24h", "7d", "30d"])
 def test_each_window_is_a_link_and_says_that_it_is_shown(watcher: Client, window: str) -> None:
-    text = watcher.get(f"{INDEX}?window={window}").text
+    text = watcher.get(f"{INDEX}?window={window}").content.decode()
     assert f'<a href="?window={window}" aria-current="true">' in text
     assert text.count('aria-current="true"') == 1
 
 
 def test_a_record_that_is_empty_says_so_in_words(watcher: Client) -> None:
-    text = watcher.get(INDEX, {"table": "1"}).text
+    text = watcher.get(INDEX, {"table": "1"}).content.decode()
     for words in ("Nobody has logged in", "No threat is open", "No address has attacked", "No account was attacked"):
         assert words in text
 
@@ -132,7 +135,7 @@ def test_times_are_those_of_the_zone_that_the_page_names(
 ) -> None:
     settings.TIME_ZONE = "Asia/Kolkata"
     record(network="192.0.2.1")
-    text = watcher.get(INDEX).text
+    text = watcher.get(INDEX).content.decode()
     assert "Times in Asia/Kolkata" in text
     assert "2026-03-14 20:39" in text
 
@@ -141,7 +144,7 @@ def test_hostile_text_stays_text(watcher: Client, now: datetime, record: Record)
     record(network=HOSTILE[:64], rule=HOSTILE, account=HOSTILE, account_digest="a" * 32, country="<i")
     record(event_type="degraded", category="system", extra={"component": HOSTILE, "error": HOSTILE})
     panels = "".join(watcher.get(DATA, {"table": "1"}).json()["panels"].values())
-    for text in (watcher.get(INDEX).text, panels):
+    for text in (watcher.get(INDEX).content.decode(), panels):
         assert "<img" not in text
         assert "<script>alert" not in text
 
@@ -152,14 +155,14 @@ def test_nothing_on_the_page_needs_a_loose_content_security_policy(
     tally("login_failed", 1)
     record(network="192.0.2.1", country="NL", account_digest="a" * 32)
     parser = _Inline()
-    parser.feed(watcher.get(INDEX).text)
+    parser.feed(watcher.get(INDEX).content.decode())
     assert parser.found == []
 
 
 def test_the_page_says_which_numbers_have_no_rows(watcher: Client, settings: Any) -> None:
-    assert "have no rows of their own" in watcher.get(INDEX).text
+    assert "have no rows of their own" in watcher.get(INDEX).content.decode()
     settings.SECGUARD = {"PERSIST_EVENTS": "all"}
-    assert "PERSIST_EVENTS" not in watcher.get(INDEX).text
+    assert "PERSIST_EVENTS" not in watcher.get(INDEX).content.decode()
 
 
 # -- the numbers for the script ----------------------------------------------------------------------------------------
@@ -228,7 +231,7 @@ def test_without_a_table_the_rest_is_shown(table: str, tally: Tally) -> None:
         with connection.cursor() as cursor:
             cursor.execute(f"ALTER TABLE {table}_away RENAME TO {table}")
     assert (page.status_code, data.status_code) == (200, 200)
-    assert re.search(r"did not tell|>–<", page.text)
+    assert re.search(r"did not tell|>–<", page.content.decode())
 
 
 def test_a_page_in_a_transaction_goes_on_after_an_error(
@@ -239,8 +242,8 @@ def test_a_page_in_a_transaction_goes_on_after_an_error(
 
     monkeypatch.setattr("secguard.dashboard.threats.threats_in", broken)
     answer = watcher.get(INDEX, {"table": "1"})
-    assert "The database did not tell" in answer.text
-    assert "Nobody has logged in" in answer.text
+    assert "The database did not tell" in answer.content.decode()
+    assert "Nobody has logged in" in answer.content.decode()
 
 
 def test_a_dashboard_that_cannot_be_made_leaves_the_list_of_models(
@@ -249,13 +252,13 @@ def test_a_dashboard_that_cannot_be_made_leaves_the_list_of_models(
     monkeypatch.setattr("secguard.dashboard.page.window_named", lambda name: 1 / 0)
     answer = watcher.get(INDEX)
     assert answer.status_code == 200
-    assert "Security events" in answer.text
+    assert "Security events" in answer.content.decode()
 
 
 def test_a_store_that_is_away_is_said(watcher: Client, settings: Any, dead_redis_url: str) -> None:
     settings.SECGUARD = {"REDIS_URL": dead_redis_url}
     watcher.get(INDEX)  # asks the store, as every request does
-    text = watcher.get(INDEX).text
+    text = watcher.get(INDEX).content.decode()
     assert re.search(r"away</strong>, FAIL_MODE is local", text)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
-from typing import Any
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.db import DataError, OperationalError, connection, transaction
@@ -17,8 +20,12 @@ from secguard.logging import security_event_logger
 from secguard.models import EventRecord
 from secguard.records import get_recorder, recorder
 from secguard.records.recorder import MAX_ROWS_PER_SECOND, Recorder
+from secguard.records.resetting import reset_network
 from secguard.testing import CapturedEvents, ManualClock, capture_events
 from tests.records.rows import HOST, committing, fail, in_transaction
+
+if TYPE_CHECKING:
+    from tests.conftest import RunPython
 
 
 def persisting(wanted: str) -> Any:
@@ -185,19 +192,19 @@ def test_in_a_flood_so_many_rows_a_second_are_written_and_the_rest_is_one_with_t
 ) -> None:
     many = MAX_ROWS_PER_SECOND + 30
     for number in range(many):
-        security_event_logger.log(EventType.EMAIL_CHANGED, user_id=number, ip_address=HOST)
+        security_event_logger.log("project_event", user_id=number, ip_address=HOST)
     records.keep_up()
-    rows = EventRecord.objects.filter(event_type="email_changed")
+    rows = EventRecord.objects.filter(event_type="project_event")
     assert rows.filter(count=None).count() == MAX_ROWS_PER_SECOND
     assert list(rows.exclude(count=None).values_list("count", "extra")) == [(30, {"aggregated": True})]
     (said,) = events.of("events_not_recorded")
-    assert (said.context["count"], said.context["types"]) == (30, {"email_changed": 30})
+    assert (said.context["count"], said.context["types"]) == (30, "project_event: 30")
 
 
 @in_transaction
 def test_after_a_second_there_are_rows_again(at_rest: Recorder, clock: ManualClock) -> None:
     for _ in range(2 * MAX_ROWS_PER_SECOND):
-        security_event_logger.log(EventType.EMAIL_CHANGED, ip_address=HOST)
+        security_event_logger.log("project_event", ip_address=HOST)
     clock.advance(1)
     security_event_logger.log(EventType.EMAIL_ADDED, ip_address=HOST)
     assert "email_added" in types()
@@ -206,7 +213,7 @@ def test_after_a_second_there_are_rows_again(at_rest: Recorder, clock: ManualClo
 @in_transaction
 def test_a_flood_leaves_threats_their_rows(at_rest: Recorder) -> None:
     for _ in range(2 * MAX_ROWS_PER_SECOND):
-        security_event_logger.log(EventType.EMAIL_CHANGED, ip_address="203.0.113.99")
+        security_event_logger.log("project_event", ip_address="203.0.113.99")
     fail(5)
     assert {"address_blocked", "suspicious_activity"} <= set(types())
 
@@ -294,4 +301,48 @@ def test_a_row_that_no_table_takes_keeps_no_other_out(monkeypatch: pytest.Monkey
         records.keep_up()
         assert sorted(EventRecord.objects.filter(event_type="logout").values_list("user_id", flat=True)) == ["1", "3"]
     (said,) = events.of("events_not_recorded")
-    assert said.context["types"] == {"logout": 1}
+    assert said.context["types"] == "logout: 1"
+
+
+@in_transaction
+def test_a_strangers_flood_keeps_no_operators_act_out_of_the_record(at_rest: Recorder) -> None:
+    for number in range(2 * MAX_ROWS_PER_SECOND):
+        security_event_logger.log(EventType.CSRF_FAILED, ip_address=f"198.51.100.{number}")
+    security_event_logger.log(EventType.PRIVILEGES_CHANGED, username="anna", by="root")
+    assert "privileges_changed" in types()
+
+
+@in_transaction
+def test_what_was_reset_is_found_by_its_address() -> None:
+    reset_network(HOST, by="root")
+    assert EventRecord.objects.get(event_type="counters_reset").network == HOST
+
+
+def test_a_run_of_tests_writes_nothing_into_the_projects_database(run_python: RunPython, tmp_path: Path) -> None:
+    done = run_python(RUN % str(tmp_path / "real.sqlite3"))
+    assert done.returncode == 0, done.stderr
+    with closing(sqlite3.connect(tmp_path / "real.sqlite3")) as real:
+        assert real.execute("SELECT count(*) FROM secguard_eventcount").fetchone() == (0,)
+
+
+RUN = """
+import django
+from django.conf import settings
+settings.configure(
+    SECRET_KEY="x" * 50,
+    INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "secguard"],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": %r}},
+    AUTHENTICATION_BACKENDS=["secguard.backends.SecurityGuardBackend", "django.contrib.auth.backends.ModelBackend"],
+)
+django.setup()
+from django.contrib.auth import authenticate
+from django.core.management import call_command
+from django.test.utils import get_runner
+call_command("migrate", verbosity=0)
+runner = get_runner(settings)(verbosity=0)
+runner.setup_test_environment()
+old = runner.setup_databases()
+authenticate(username="anna", password="wrong")
+runner.teardown_databases(old)
+runner.teardown_test_environment()
+"""
