@@ -125,6 +125,8 @@ async def test_an_export_streams_on_an_event_loop_too() -> None:
     client = AsyncClient()
     user = await sync_to_async(staff)("view_eventrecord")
     await client.aforce_login(user, "django.contrib.auth.backends.ModelBackend")
+    # The thread's connection is in no transaction of a test: others may have left rows there.
+    await EventRecord.objects.all().adelete()
     await sync_to_async(events)(700)
     response = await client.get(reverse("admin:secguard_eventrecord_export", args=["json"]))
     pieces = [piece async for piece in response.streaming_content]  # type: ignore[attr-defined]
