@@ -25,12 +25,17 @@ def receiver() -> Iterator[Receiver]:
 def mailbox(settings: Any) -> Iterator[Mailbox]:
     """A mail server, which the project mails by."""
     with Mailbox() as running:
-        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", running.port
-        if hasattr(settings, "MAILERS"):
-            options = {"host": "127.0.0.1", "port": running.port}
-            settings.MAILERS = {"default": {"BACKEND": settings.EMAIL_BACKEND, "OPTIONS": options}}
+        mail_by(settings, running.port)
         yield running
+
+
+def mail_by(settings: Any, port: int) -> None:
+    """Have the project mail by the server at this port: as Django says it since 6.1, or as before."""
+    smtp = "django.core.mail.backends.smtp.EmailBackend"
+    if hasattr(settings, "MAILERS"):
+        settings.MAILERS = {"default": {"BACKEND": smtp, "OPTIONS": {"host": "127.0.0.1", "port": port}}}
+    else:
+        settings.EMAIL_BACKEND, settings.EMAIL_HOST, settings.EMAIL_PORT = smtp, "127.0.0.1", port
 
 
 @pytest.fixture

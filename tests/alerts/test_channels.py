@@ -15,6 +15,7 @@ import pytest
 from secguard.alert_options import TRIGGERS, parse_alerts
 from secguard.alerts.channels import Channel, DeliveryError, channels_of
 from secguard.alerts.messages import Message, alert_of
+from tests.alerts.conftest import mail_by
 from tests.alerts.events import event_of, threat
 from tests.alerts.servers import Mailbox, Receiver
 
@@ -87,9 +88,7 @@ def test_nothing_an_attacker_writes_adds_a_header_to_a_mail(mailbox: Mailbox) ->
 
 
 def test_a_dead_mail_server_is_worth_another_attempt(mailbox: Mailbox, settings: Any, nobody: int) -> None:
-    settings.EMAIL_PORT = nobody
-    if hasattr(settings, "MAILERS"):
-        settings.MAILERS["default"]["OPTIONS"]["port"] = nobody
+    mail_by(settings, nobody)
     error = failure(channel_of(mail=["soc@example.com"]))
     assert error.again
     assert str(error).startswith("ConnectionRefusedError")
@@ -97,9 +96,7 @@ def test_a_dead_mail_server_is_worth_another_attempt(mailbox: Mailbox, settings:
 
 def test_a_mail_server_that_never_answers_is_not_waited_for_for_ever(mailbox: Mailbox, settings: Any) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
-        settings.EMAIL_PORT = silent.getsockname()[1]
-        if hasattr(settings, "MAILERS"):
-            settings.MAILERS["default"]["OPTIONS"]["port"] = settings.EMAIL_PORT
+        mail_by(settings, silent.getsockname()[1])
         with pytest.raises(DeliveryError, match="timed out"):
             channel_of(mail=["soc@example.com"]).send(message_of(), 0.2)
 
