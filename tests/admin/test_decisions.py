@@ -344,7 +344,8 @@ def test_the_number_of_queries_does_not_grow_with_the_decisions(operator: Client
     def queries(page: str) -> int:
         with CaptureQueriesContext(connection) as captured:
             assert operator.get(page).status_code == 200
-        return len(captured)
+        # Django 5.1 shows an object in a transaction, which inside a test's is a savepoint.
+        return sum("SAVEPOINT" not in query["sql"] for query in captured)
 
     pages = {
         BLOCKS: 7,
