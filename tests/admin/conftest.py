@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from secguard.models import EventRecord
 from tests.admin.rows import staff
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_recorded(settings: Any) -> None:
-    """The rows that there are, are those that a test made."""
+def _nothing_is_recorded(settings: Any, db: None) -> None:
+    """The rows that there are, are those that a test made; others' threads may have left some."""
     settings.SECGUARD = {"PERSIST_EVENTS": "none"}
+    EventRecord.objects.all().delete()
 
 
 @pytest.fixture
