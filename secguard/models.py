@@ -4,6 +4,7 @@ here, but for one that a standard wants durable."""
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -33,6 +34,22 @@ class Decision(models.Model):
         # What may be done to decisions is one permission, of blocks: manage_blocks.
         default_permissions = ("view",)
         indexes = (models.Index(fields=["lifted_at", "expires_at"], name="%(app_label)s_%(class)s_active"),)
+
+    def state_at(self, now: datetime) -> str:
+        """``in force``, ``expired`` or ``lifted``."""
+        if self.lifted_at:
+            return "lifted"
+        return "in force" if self.expires_at is None or self.expires_at > now else "expired"
+
+
+def in_force_at(now: object) -> models.Q:
+    """The decisions that hold then. ``now``: a time, or an expression of the database's."""
+    return (models.Q(expires_at=None) | models.Q(expires_at__gt=now)) & models.Q(lifted_at=None)
+
+
+def ended_at(now: object) -> models.Q:
+    """Those that do not hold any more."""
+    return models.Q(expires_at__lte=now) | models.Q(lifted_at__isnull=False)
 
 
 class Block(Decision):

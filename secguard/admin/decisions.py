@@ -26,9 +26,9 @@ from secguard.admin.forms import DecisionForm, ReasonActionForm
 from secguard.admin.links import page
 from secguard.admin.paging import BoundedChangeList, BoundedPaginator
 from secguard.admin.search import id_of
-from secguard.admin.wording import duration, moment, shown, state_badge, state_of
+from secguard.admin.wording import duration, moment, shown, state_badge
 from secguard.logging import get_event_logger
-from secguard.models import Decision
+from secguard.models import Decision, ended_at, in_force_at
 from secguard.records import database
 
 D = TypeVar("D", bound=Decision)
@@ -47,9 +47,9 @@ class StateFilter(SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() == "in_force":
-            return queryset.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), lifted_at=None)
+            return queryset.filter(in_force_at(Now()))
         if self.value() == "ended":
-            return queryset.filter(Q(lifted_at__isnull=False) | Q(expires_at__lte=Now()))
+            return queryset.filter(ended_at(Now()))
         return queryset
 
 
@@ -229,7 +229,7 @@ class DecisionAdmin(_Admin[D]):
         row = self.get_object(request, unquote(object_id)) if object_id else None
         own: dict[str, Any] = {}
         if row is not None:
-            holds = state_of(row, row.now) == "in force"  # type: ignore[attr-defined]
+            holds = row.state_at(row.now) == "in force"  # type: ignore[attr-defined]
             lift = page(self.admin_site, f"secguard_{self.opts.model_name}_lift", row.pk)
             own = {"lift_url": lift if holds and may(request, MANAGE) else None}
             own["subject_url"] = self.subject_page(row) if may(request, VIEW_EVENTS) else None
@@ -260,7 +260,7 @@ class DecisionAdmin(_Admin[D]):
         return self._back_to(request, row)
 
     def _lift(self, request: HttpRequest, row: D, reason: str) -> int:
-        if state_of(row, row.now) != "in force":  # type: ignore[attr-defined]
+        if row.state_at(row.now) != "in force":  # type: ignore[attr-defined]
             return 0
         lifted = self.lift(row, reason, operator(request))
         if lifted:
@@ -292,12 +292,12 @@ class DecisionAdmin(_Admin[D]):
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, row: D) -> SafeString:
-        return state_badge(state_of(row, row.now))  # type: ignore[attr-defined]
+        return state_badge(row.state_at(row.now))  # type: ignore[attr-defined]
 
     @admin.display(description=gettext_lazy("time left"), empty_value="")
     def left(self, row: D) -> str:
         now = row.now  # type: ignore[attr-defined]
-        if state_of(row, now) != "in force":
+        if row.state_at(now) != "in force":
             return ""
         return gettext("for good") if row.expires_at is None else duration((row.expires_at - now).total_seconds())
 

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from secguard.formatters.text import one_line
-from secguard.models import Decision, EventRecord
+from secguard.models import EventRecord
 from secguard.records.explain import Explanation, Verdict
 
 _UNITS: tuple[tuple[int, Callable[[int], str]], ...] = (
@@ -47,13 +47,6 @@ def moment(when: datetime | None) -> str:
         return ""
     local = timezone.localtime(when) if timezone.is_aware(when) else when
     return f"{formats.date_format(local, 'DATE_FORMAT')}, {formats.time_format(local, 'H:i:s')}"
-
-
-def state_of(row: Decision, now: datetime) -> str:
-    """``in force``, ``expired`` or ``lifted``."""
-    if row.lifted_at:
-        return "lifted"
-    return "in force" if row.expires_at is None or row.expires_at > now else "expired"
 
 
 def state_badge(state: str) -> SafeString:

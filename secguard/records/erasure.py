@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from secguard import emit
 from secguard.detection.detector import account_key
 from secguard.events import EventType, new_event_id
 from secguard.logging import get_event_logger
-from secguard.models import EventRecord
+from secguard.models import EventRecord, ended_at
 from secguard.pipeline import get_store, make_event
 from secguard.records.chain import BLANK, mark_of_erasure
 from secguard.records.database import database, database_now
@@ -114,7 +114,7 @@ def _reset_records(keys: Any) -> None:
 def _erase(rows: QuerySet[Any], kind: str, alias: str, **blanked: str) -> dict[str, int]:
     """Delete what has ended; of the rest blank what people wrote."""
     now = database_now(alias)
-    deleted = rows.filter(Q(expires_at__lte=now) | Q(lifted_at__isnull=False)).delete()[0]
+    deleted = rows.filter(ended_at(now)).delete()[0]
     return {f"{kind}_deleted": deleted, f"{kind}_blanked": rows.update(**_TEXTS, **blanked)}
 
 

@@ -16,7 +16,7 @@ from secguard.conf import get_settings
 from secguard.context import get_resolver
 from secguard.detection import Action, Observation, Threat
 from secguard.logging import get_event_logger
-from secguard.models import AccountLock, AllowedNetwork, Block, Decision, FailureCount
+from secguard.models import AccountLock, AllowedNetwork, Block, Decision, FailureCount, in_force_at
 from secguard.network import ClientAddress, Network, NetworkSet, parse_network
 from secguard.pipeline import get_replica, get_store
 from secguard.records.accounts import account_of, find_user
@@ -207,7 +207,7 @@ def _networks(names: list[str]) -> list[Past]:
 
 def _history(kind: str, rows: QuerySet[Any], now: datetime, subject: str = "") -> list[Past]:
     """All that is in force, and the latest of what is not; ``subject``: what to show where a row has lost its name."""
-    holds = (Q(expires_at=None) | Q(expires_at__gt=now)) & Q(lifted_at=None)
+    holds = in_force_at(now)
     chosen = [*rows.filter(holds), *rows.exclude(holds)[:HISTORY]]
     chosen.sort(key=lambda row: row.created_at, reverse=True)
     return [_past(kind, getattr(row, "network", "") or row.account or subject, row, now) for row in chosen]
@@ -215,7 +215,7 @@ def _history(kind: str, rows: QuerySet[Any], now: datetime, subject: str = "") -
 
 def _past(kind: str, subject: str, row: Decision, now: datetime) -> Past:
     left = None if row.expires_at is None else (row.expires_at - now).total_seconds()
-    state = "lifted" if row.lifted_at else "expired" if left is not None and left <= 0 else "in force"
+    state = row.state_at(now)
     return Past(
         kind,
         subject,

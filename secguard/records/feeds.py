@@ -10,7 +10,7 @@ from django.db.models import Count, Q, QuerySet, Sum
 
 from secguard.blocking.locks import LockEntry
 from secguard.blocking.replica import FOREVER, BlockEntry
-from secguard.models import AccountLock, AllowedNetwork, Block, Decision
+from secguard.models import AccountLock, AllowedNetwork, Block, Decision, in_force_at
 from secguard.pipeline import get_locks, get_replica, get_store
 from secguard.records.counters import reset_counters
 from secguard.records.database import database_now
@@ -114,7 +114,7 @@ class Feed:
         return self.model._default_manager.using(alias).order_by()
 
     def _in_force(self, alias: str) -> QuerySet[Any]:
-        return self._rows(alias).filter(Q(expires_at=None) | Q(expires_at__gt=self._ended_by), lifted_at=None)
+        return self._rows(alias).filter(in_force_at(self._ended_by))
 
     def _read(self, rows: QuerySet[Any]) -> Iterator[Row]:
         return rows.values_list(*_COLUMNS, *self.columns).iterator(_CHUNK)

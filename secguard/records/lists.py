@@ -13,13 +13,13 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from django.db import connections, transaction
-from django.db.models import Count, Max, Q, QuerySet
+from django.db.models import Count, Max, QuerySet
 
 from secguard import emit
 from secguard.blocking.network_table import bounds_of, key_of, text_of
 from secguard.context import get_resolver
 from secguard.events import EventType, new_event_id
-from secguard.models import Block
+from secguard.models import Block, in_force_at
 from secguard.network import Network, describe_too_wide
 from secguard.pipeline import make_event
 from secguard.records.database import announce, database, database_now
@@ -277,7 +277,7 @@ def _stored(expires: datetime, now: datetime) -> datetime:
 
 
 def _in_force(alias: str, now: datetime) -> QuerySet[Block]:
-    return Block.objects.using(alias).filter(Q(expires_at=None) | Q(expires_at__gt=now), lifted_at=None)
+    return Block.objects.using(alias).filter(in_force_at(now))
 
 
 def _lock_for_writing(alias: str, name: str) -> None:

@@ -14,7 +14,7 @@ from secguard.detection.detector import account_key
 from secguard.events import EventType, new_event_id
 from secguard.failures import report_failure
 from secguard.logging import get_event_logger
-from secguard.models import AccountLock, FailureCount
+from secguard.models import AccountLock, FailureCount, in_force_at
 from secguard.pipeline import get_locks, lock, make_event
 from secguard.records.accounts import account_of
 from secguard.records.database import announce, database, database_now, insert
@@ -33,7 +33,7 @@ def active_locks() -> list[AccountLock]:
 
 def in_force(alias: str) -> QuerySet[AccountLock]:
     now = database_now(alias)
-    return AccountLock.objects.using(alias).filter(Q(expires_at=None) | Q(expires_at__gt=now), lifted_at=None)
+    return AccountLock.objects.using(alias).filter(in_force_at(now))
 
 
 def lock_account(

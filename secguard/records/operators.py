@@ -6,15 +6,13 @@ import uuid
 from datetime import timedelta
 from typing import NamedTuple
 
-from django.db.models import Q
-
 from secguard import emit, signals
 from secguard.blocking.policy import BlockRequest
 from secguard.blocking.replica import FOREVER, BlockEntry
 from secguard.context import context_for
 from secguard.events import EventType, new_event_id
 from secguard.failures import report_failure
-from secguard.models import AllowedNetwork, Block
+from secguard.models import AllowedNetwork, Block, in_force_at
 from secguard.network import canonical_network as canonical_network
 from secguard.network import describe_too_wide, parse_network
 from secguard.pipeline import block, get_replica, make_event
@@ -29,7 +27,7 @@ def active_blocks() -> list[Block]:
     alias = database()
     get_synchroniser().save_waiting()
     now = database_now(alias)
-    return list(Block.objects.using(alias).filter(Q(expires_at=None) | Q(expires_at__gt=now), lifted_at=None))
+    return list(Block.objects.using(alias).filter(in_force_at(now)))
 
 
 def block_network(network: str, *, duration: float | None = None, reason: str = "", by: str = "") -> BlockRequest:
@@ -54,8 +52,7 @@ def unblock_network(network: str, *, reason: str = "", by: str = "", keep_counte
     alias = database()
     get_synchroniser().save_waiting()
     now = database_now(alias)
-    rows = Block.objects.using(alias).filter(network=canonical, lifted_at=None)
-    rows = rows.filter(Q(expires_at=None) | Q(expires_at__gt=now))
+    rows = Block.objects.using(alias).filter(in_force_at(now), network=canonical)
     counters = list(rows.values_list("counter", flat=True))
     lifted = rows.update(lifted_at=now, updated_at=now, lifted_by=by[:150], lift_reason=reason[:255])
     get_replica().remove_network(canonical)
@@ -91,7 +88,7 @@ def active_allowed() -> list[AllowedNetwork]:
     """The networks that operators allowed and that still are, newest first."""
     alias = database()
     now = database_now(alias)
-    return list(AllowedNetwork.objects.using(alias).filter(Q(expires_at=None) | Q(expires_at__gt=now), lifted_at=None))
+    return list(AllowedNetwork.objects.using(alias).filter(in_force_at(now)))
 
 
 def allow_network(network: str, *, duration: float | None = None, reason: str = "", by: str = "") -> Allowance:
@@ -133,8 +130,7 @@ def disallow_network(network: str, *, reason: str = "", by: str = "") -> int:
     canonical = canonical_network(network)
     alias = database()
     now = database_now(alias)
-    rows = AllowedNetwork.objects.using(alias).filter(network=canonical, lifted_at=None)
-    rows = rows.filter(Q(expires_at=None) | Q(expires_at__gt=now))
+    rows = AllowedNetwork.objects.using(alias).filter(in_force_at(now), network=canonical)
     ended = rows.update(lifted_at=now, updated_at=now, lifted_by=by[:150], lift_reason=reason[:255])
     get_replica().remove_allowed(canonical)
     announce(alias)

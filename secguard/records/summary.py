@@ -9,7 +9,7 @@ from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import Now
 
 from secguard.events import EventType
-from secguard.models import AccountLock, AllowedNetwork, Block, Decision, EventRecord
+from secguard.models import AccountLock, AllowedNetwork, Block, Decision, EventRecord, in_force_at
 from secguard.network import Network, parse_network
 from secguard.records.database import database, database_now
 
@@ -18,8 +18,7 @@ D = TypeVar("D", bound=Decision)
 
 def in_force(model: type[D]) -> QuerySet[D]:
     """The rows of a kind of decision that hold now, newest first."""
-    rows = model._default_manager.using(database())
-    return rows.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), lifted_at=None)
+    return model._default_manager.using(database()).filter(in_force_at(Now()))
 
 
 def counts_in_force() -> dict[str, int]:
