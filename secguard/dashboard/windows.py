@@ -5,14 +5,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta
 
-from django.conf import settings as django_settings
 from django.utils import timezone as django_timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from secguard.models import EventCount
+from secguard.records.database import moment_at
 
 _DAY = 86_400
 
@@ -36,8 +36,8 @@ class Window:
             return Frame(self, now, tuple(starts), _midnight(now, today + timedelta(days=1)))
         last = int(now.timestamp()) // self.part * self.part
         first = last - (self.parts - 1) * self.part
-        starts = [_moment(start) for start in range(first, last + 1, self.part)]
-        return Frame(self, now, tuple(starts), _moment(last + self.part))
+        starts = [moment_at(start) for start in range(first, last + 1, self.part)]
+        return Frame(self, now, tuple(starts), moment_at(last + self.part))
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,3 @@ def _local(moment: datetime) -> datetime:
 def _midnight(now: datetime, day: date) -> datetime:
     zone = django_timezone.get_current_timezone() if django_timezone.is_aware(now) else None
     return datetime.combine(day, time.min, zone)
-
-
-def _moment(seconds: int) -> datetime:
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
-    return moment if django_settings.USE_TZ else moment.astimezone().replace(tzinfo=None)

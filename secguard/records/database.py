@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -45,6 +45,52 @@ def database_now(alias: str) -> datetime:
     if now.tzinfo is None and django_settings.USE_TZ:
         now = now.replace(tzinfo=timezone.utc)
     return now if django_settings.USE_TZ else now.replace(tzinfo=None)  # type: ignore[no-any-return]
+
+
+def moment_at(seconds: float) -> datetime:
+    """A time in seconds since the epoch, as the project's columns have it."""
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return moment if django_settings.USE_TZ else moment.astimezone().replace(tzinfo=None)
+
+
+def waits_for_commit(keep: Callable[[], object], save: Callable[[], object], otherwise: str) -> bool:
+    """Inside a transaction, ``keep`` what is to be saved and have it saved at the end. → was there one? Never raises.
+
+    Rolled back it would be gone, and an error would break the transaction. ``otherwise``: what to report where the
+    connection cannot be asked.
+    """
+    try:
+        connection = connections[database()]
+        # The transaction around a test case is none that is rolled back while anybody looks.
+        if any(not getattr(block, "_from_testcase", False) for block in connection.atomic_blocks):
+            keep()
+            transaction.on_commit(save, using=connection.alias)
+            return True
+    except Exception:
+        report_failure(otherwise)
+    return False
+
+
+@until_settings_change
+def _home() -> str:
+    return _database_name()
+
+
+def _database_name() -> str:
+    return str(connections[database()].settings_dict["NAME"])
+
+
+def note_home() -> None:
+    """From now on this process has events, and they are of the database that there is."""
+    _home()
+
+
+def is_at_home() -> bool:
+    """Is the database still the one that this process's events are of? After a run of tests it is the project's own."""
+    try:
+        return _home() == _database_name()
+    except Exception:
+        return True  # whoever saves says what is wrong
 
 
 def insert(requests: Iterable[BlockRequest | LockRequest], ages: Sequence[float] = ()) -> None:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connections, transaction
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, transaction
 from django.db.models import F
 
 from secguard import emit, signals
@@ -32,7 +32,7 @@ from secguard.pipeline import (
     report_suppressed,
 )
 from secguard.records.accounts import find_user
-from secguard.records.database import database, database_now, insert
+from secguard.records.database import database, database_now, insert, waits_for_commit
 from secguard.records.locks import CONSECUTIVE_FAILURES, in_force, lift, report_unlocked
 from secguard.records.synchroniser import FIRST_RETRY, LONGEST_RETRY
 
@@ -111,16 +111,9 @@ def save_outside_request(changes: Sequence[Change]) -> None:
     Inside a transaction they wait for its end. Rolled back, whoever saves next in this process takes them along.
     """
     counts = get_failure_counts()
-    try:
-        connection = connections[database()]
-        # The transaction around a test case is none that is rolled back while anybody looks.
-        if any(not getattr(block, "_from_testcase", False) for block in connection.atomic_blocks):
-            counts.waiting.extend(changes)
-            transaction.on_commit(lambda: counts.save([]), using=connection.alias)
-            return
-    except Exception:
-        report_failure("a transaction could not be asked after; consecutive failures are counted all the same")
-    counts.save(changes)
+    otherwise = "a transaction could not be asked after; consecutive failures are counted all the same"
+    if not waits_for_commit(lambda: counts.waiting.extend(changes), lambda: counts.save([]), otherwise):
+        counts.save(changes)
 
 
 def _count(failure: Failure) -> None:

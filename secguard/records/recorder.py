@@ -10,7 +10,7 @@ from contextlib import suppress
 from threading import Lock, RLock
 
 from django.apps import apps
-from django.db import DataError, IntegrityError, connections, transaction
+from django.db import DataError, IntegrityError
 
 from secguard import emit
 from secguard.conf import until_settings_change
@@ -20,7 +20,7 @@ from secguard.failures import report_failure
 from secguard.models import EventRecord
 from secguard.pipeline import make_event
 from secguard.records import chain
-from secguard.records.database import database
+from secguard.records.database import database, note_home, waits_for_commit
 from secguard.records.rows import aggregate, is_recorded, row_of
 
 #: Rows in a second and process: the rest of an attack is a number. What is graver has a share of its own.
@@ -186,24 +186,6 @@ def get_recorder() -> Recorder:
     return Recorder()
 
 
-@until_settings_change
-def _home() -> str:
-    """The database that there was when the first event happened."""
-    return _database_name()
-
-
-def _database_name() -> str:
-    return str(connections[database()].settings_dict["NAME"])
-
-
-def is_at_home() -> bool:
-    """Is the database still the one that this process's events are of? After a run of tests it is the project's own."""
-    try:
-        return _home() == _database_name()
-    except Exception:
-        return True  # whoever saves says what is wrong
-
-
 def record(event: Event) -> None:
     """Have an event recorded: by the middleware once the view's transaction has ended, or where there is none, at once.
 
@@ -212,7 +194,7 @@ def record(event: Event) -> None:
     # While Django starts there is no database yet: what happens then has its line.
     if not apps.ready:
         return
-    _home()
+    note_home()
     if not is_recorded(event):
         return
     row, recorder, context = row_of(event), get_recorder(), current()
@@ -236,16 +218,9 @@ def save_outside_request(rows: Sequence[EventRecord]) -> None:
     if _is_event_loop():
         recorder.keep(rows)
         return
-    try:
-        connection = connections[database()]
-        # The transaction around a test case is none that is rolled back while anybody looks.
-        if any(not getattr(block, "_from_testcase", False) for block in connection.atomic_blocks):
-            recorder.keep(rows)
-            transaction.on_commit(recorder.save, using=connection.alias)
-            return
-    except Exception:
-        report_failure("a transaction could not be asked after; an event is saved all the same")
-    recorder.save(rows)
+    otherwise = "a transaction could not be asked after; an event is saved all the same"
+    if not waits_for_commit(lambda: recorder.keep(rows), recorder.save, otherwise):
+        recorder.save(rows)
 
 
 def _is_event_loop() -> bool:

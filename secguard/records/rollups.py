@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
 from threading import Lock
 from typing import Any
 
-from django.conf import settings as django_settings
 from django.db import transaction
 from django.db.models import F
 
@@ -17,7 +15,7 @@ from secguard import emit
 from secguard.conf import until_settings_change
 from secguard.failures import report_failure
 from secguard.models import EventCount
-from secguard.records.database import database
+from secguard.records.database import database, moment_at
 from secguard.tally import TallyKey
 
 #: Seconds between two times that a process writes what it has counted.
@@ -84,9 +82,4 @@ def add(counts: Mapping[TallyKey, int]) -> None:
 
 def _fields(key: _Key) -> dict[str, Any]:
     span, start, event_type, rule = key
-    return {"span": span, "start": _time(start), "event_type": event_type, "rule": rule}
-
-
-def _time(seconds: int) -> datetime:
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
-    return moment if django_settings.USE_TZ else moment.astimezone().replace(tzinfo=None)
+    return {"span": span, "start": moment_at(start), "event_type": event_type, "rule": rule}

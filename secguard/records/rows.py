@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import uuid
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
-from django.conf import settings as django_settings
 from django.db import models
 
 from secguard.conf import get_settings
@@ -17,6 +16,7 @@ from secguard.geo import country_of
 from secguard.logging import get_event_logger
 from secguard.models import EventRecord
 from secguard.privacy import shown_account, shown_address
+from secguard.records.database import moment_at
 from secguard.records.operators import canonical_network
 
 #: Bytes of what a row says besides its columns; a longer one loses the largest values.
@@ -151,5 +151,4 @@ def _time_of(event_id: uuid.UUID) -> datetime:
     """The time that a UUID of version 7 holds, in milliseconds: that of the line."""
     if event_id.version != 7:
         event_id = uuid.UUID(new_event_id())
-    moment = datetime.fromtimestamp((event_id.int >> 80) / 1000, timezone.utc)
-    return moment if django_settings.USE_TZ else moment.astimezone().replace(tzinfo=None)
+    return moment_at((event_id.int >> 80) / 1000)

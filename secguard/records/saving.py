@@ -11,7 +11,8 @@ from secguard.failures import report_failure
 from secguard.models import EventRecord
 from secguard.pipeline import Clearance, Failure
 from secguard.records import failures, synchroniser
-from secguard.records.recorder import get_recorder, is_at_home
+from secguard.records.database import is_at_home
+from secguard.records.recorder import get_recorder
 from secguard.records.rollups import get_rollups
 
 

@@ -15,8 +15,6 @@ from django.db import (
     DataError,
     InterfaceError,
     OperationalError,
-    connections,
-    transaction,
 )
 
 from secguard.blocking.locks import LockEntry
@@ -32,7 +30,7 @@ from secguard.pipeline import (
     report_overdue_refusals,
     report_recovered,
 )
-from secguard.records.database import TOKEN, announce, database, insert, must_announce
+from secguard.records.database import TOKEN, announce, database, insert, must_announce, waits_for_commit
 from secguard.records.feeds import AllowedFeed, BlockFeed, Feed, LockFeed, Moment
 
 #: A delta reads this far back again: a transaction that began earlier may have committed later.
@@ -315,16 +313,9 @@ def save_outside_request(requests: Sequence[BlockRequest | LockRequest]) -> None
     are in force meanwhile, and whoever saves or loads next in this process takes them along.
     """
     synchroniser = get_synchroniser()
-    try:
-        connection = connections[database()]
-        # The transaction around a test case is none that is rolled back while anybody looks.
-        if any(not getattr(block, "_from_testcase", False) for block in connection.atomic_blocks):
-            synchroniser.keep(requests)
-            transaction.on_commit(lambda: synchroniser.save([]), using=connection.alias)
-            return
-    except Exception:
-        report_failure("a transaction could not be asked after; a block is saved all the same")
-    synchroniser.save(requests)
+    otherwise = "a transaction could not be asked after; a block is saved all the same"
+    if not waits_for_commit(lambda: synchroniser.keep(requests), lambda: synchroniser.save([]), otherwise):
+        synchroniser.save(requests)
 
 
 def save_at_exit() -> None:
