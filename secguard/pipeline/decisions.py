@@ -199,9 +199,9 @@ def _start_afresh(threat: Threat, request: LockRequest) -> None:
         get_store().execute([Op(RESET, threat.key, Panel((), lease_ms=0, cap=0))])
 
 
-def have_saved(request: object, context: RequestContext) -> None:
+def have_saved(request: object, context: RequestContext | None) -> None:
     """Have it saved: by the middleware once the view's transaction has ended, or at once where none waits for that."""
-    if context is current() and not context.finished:
+    if context is not None and context is current() and not context.finished:
         context.rows.append(request)
     elif save_now is not None:
         save_now([request])

@@ -19,12 +19,15 @@ from secguard.events import AT_WILL, NUMEROUS, VOCABULARY, Event, EventType, new
 from secguard.failures import report_failure
 from secguard.models import EventRecord
 from secguard.pipeline import make_event
+from secguard.pipeline.decisions import have_saved
 from secguard.records import chain
 from secguard.records.database import database, note_home, waits_for_commit
-from secguard.records.rows import aggregate, is_recorded, row_of
+from secguard.records.rows import aggregate, count_of, is_recorded, row_of
 
-#: Rows in a second and process: the rest of an attack is a number. What is graver has a share of its own.
-MAX_ROWS_PER_SECOND, MAX_GRAVE_ROWS_PER_SECOND = 50, 150
+#: Rows in a second and process of what anybody may bring about: the rest of an attack is a number.
+MAX_ROWS_PER_SECOND = 50
+#: And of what the guard, the project's users and its operators do.
+MAX_OWN_ROWS_PER_SECOND = 150
 #: Rows that wait for the database, at most.
 MAX_WAITING = 10_000
 #: Rows in one statement.
@@ -54,30 +57,31 @@ class Recorder:
         self.unrecorded: Counter[str] = Counter()
         self._clock = clock
         self._lock, self._saving = RLock(), Lock()
-        self._second, self._taken, self._grave = -1.0, 0, 0
-        self._overflow: dict[str, tuple[int, EventRecord]] = {}
+        self._second, self._taken, self._own = -1.0, 0, 0
+        self._overflow: dict[str, tuple[int, Event]] = {}
         self._unsaid: Counter[str] = Counter()
         self._next_say = clock()
         self._failing, self._next_try, self._retry = False, 0.0, FIRST_RETRY
 
     # -- taking ------------------------------------------------------------------------------------------
 
-    def admit(self, row: EventRecord) -> bool:
+    def admit(self, event: Event) -> bool:
         """May this event have a row? In a second so many may; the others are counted by their type."""
-        is_grave = row.event_type in VOCABULARY and row.event_type not in _AT_ANYBODYS_WILL
+        is_own = event.type in VOCABULARY and event.type not in _AT_ANYBODYS_WILL
         with self._lock:
             now = self._clock()
             if now >= self._second + 1:
-                self._second, self._taken, self._grave = now, 0, 0
-            if is_grave and self._grave < MAX_GRAVE_ROWS_PER_SECOND:
-                self._grave += 1
+                self._second, self._taken, self._own = now, 0, 0
+            if is_own and self._own < MAX_OWN_ROWS_PER_SECOND:
+                self._own += 1
                 return True
-            if not is_grave and self._taken < MAX_ROWS_PER_SECOND:
+            if not is_own and self._taken < MAX_ROWS_PER_SECOND:
                 self._taken += 1
                 return True
-            count, sample = self._overflow.get(row.event_type, (0, row))
-            self._overflow[row.event_type] = (count + _times(row), sample)
-            self._unrecord(row.event_type, _times(row))
+            times = _times(event.type, count_of(event.context))
+            count, sample = self._overflow.get(event.type, (0, event))
+            self._overflow[event.type] = (count + times, sample)
+            self._unrecord(event.type, times)
             return False
 
     def keep(self, rows: Sequence[EventRecord]) -> None:
@@ -87,7 +91,7 @@ class Recorder:
             while len(self.waiting) > MAX_WAITING:
                 dropped = self.waiting.popleft()
                 with self._lock:
-                    self._unrecord(dropped.event_type, _times(dropped))
+                    self._unrecord(dropped.event_type, _times(dropped.event_type, dropped.count))
 
     def _unrecord(self, event_type: str, count: int) -> None:
         self.unrecorded[event_type] += count
@@ -120,7 +124,7 @@ class Recorder:
         """Save what waits. Raises the database's errors, and keeps what could not be saved."""
         with self._lock:
             overflow, self._overflow = self._overflow, {}
-        self.keep([aggregate(event_type, *found) for event_type, found in overflow.items()])
+        self.keep([aggregate(*found) for found in overflow.values()])
         while rows := self._take():
             try:
                 insert(rows)
@@ -137,7 +141,7 @@ class Recorder:
                 insert([row])
             except _OF_A_ROW:
                 with self._lock:
-                    self._unrecord(row.event_type, _times(row))
+                    self._unrecord(row.event_type, _times(row.event_type, row.count))
                 report_failure("an event cannot be saved; its line is in the log")
             except Exception:
                 self.waiting.extendleft(reversed(rows[at:]))
@@ -171,9 +175,9 @@ class Recorder:
         emit.emit(make_event(EventType.EVENTS_NOT_RECORDED, message, details))
 
 
-def _times(row: EventRecord) -> int:
-    """How many events a row stands for. A threat's count is what its rule counted."""
-    return row.count or 1 if row.event_type in _AT_ANYBODYS_WILL else 1
+def _times(event_type: str, count: int | None) -> int:
+    """How many events one of this count stands for. A threat's count is what its rule counted."""
+    return count or 1 if event_type in _AT_ANYBODYS_WILL else 1
 
 
 def insert(rows: Sequence[EventRecord]) -> None:
@@ -197,15 +201,13 @@ def record(event: Event) -> None:
     note_home()
     if not is_recorded(event):
         return
-    row, recorder, context = row_of(event), get_recorder(), current()
-    if not recorder.admit(row):
+    recorder = get_recorder()
+    if not recorder.admit(event):
         return
     if event.type in NUMEROUS or event.type in _KEPT:
-        recorder.keep([row])
-    elif context is not None and not context.finished:
-        context.rows.append(row)
+        recorder.keep([row_of(event)])
     else:
-        save_outside_request([row])
+        have_saved(row_of(event), current())
 
 
 def save_outside_request(rows: Sequence[EventRecord]) -> None:

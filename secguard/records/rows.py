@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -71,21 +72,21 @@ def row_of(event: Event) -> EventRecord:
         country=country_of(str(about)) if about else "",
         account=_text("account", shown_account(account)),
         account_digest=_digest(account),
-        count=_count(context.get("count")),
+        count=count_of(context),
         extra=_extra(context),
         **given,
     )
 
 
-def aggregate(event_type: str, count: int, sample: EventRecord) -> EventRecord:
-    """One row for events of a type that were too many to have rows of their own."""
+def aggregate(count: int, sample: Event) -> EventRecord:
+    """One row for so many events of a type, which were too many to have rows of their own."""
     event_id = uuid.UUID(new_event_id())
     return EventRecord(
         event_id=event_id,
         timestamp=_time_of(event_id),
-        event_type=event_type,
-        category=sample.category,
-        severity=sample.severity,
+        event_type=sample.type,
+        category=sample.category.value,
+        severity=sample.severity.value,
         message=f"{count} further events of this type, too many at once for rows of their own",
         count=count,
         extra={"aggregated": True},
@@ -124,7 +125,9 @@ def _digest(account: str) -> str:
     return get_event_logger().pipeline.detector.digest("account", account).hex() if account else ""
 
 
-def _count(value: object) -> int | None:
+def count_of(context: Mapping[str, Any]) -> int | None:
+    """The count that an event says, if it is one."""
+    value = context.get("count")
     return min(max(value, 0), _MOST) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
@@ -132,10 +135,12 @@ def _extra(context: dict[str, Any]) -> dict[str, Any]:
     """What has no column. The names as the line has them: a column has but one of them, normalised."""
     extra = {key: value for key, value in context.items() if key not in _HEAD and key not in _COLUMNS}
     sizes = {key: len(key) + len(json.dumps(value, default=str)) for key, value in extra.items()}
+    left = sum(sizes.values())
     for key in sorted(sizes, key=sizes.__getitem__, reverse=True):
-        if sum(sizes.values()) <= MAX_EXTRA:
+        if left <= MAX_EXTRA:
             break
-        del extra[key], sizes[key]
+        del extra[key]
+        left -= sizes[key]
         extra["truncated"] = True
     return extra
 

@@ -10,7 +10,7 @@ from secguard.blocking.policy import BlockRequest, LockRequest
 from secguard.failures import report_failure
 from secguard.models import EventRecord
 from secguard.pipeline import Clearance, Failure
-from secguard.records import failures, synchroniser
+from secguard.records import failures, recorder, synchroniser
 from secguard.records.database import is_at_home
 from secguard.records.recorder import get_recorder
 from secguard.records.rollups import get_rollups
@@ -18,28 +18,34 @@ from secguard.records.rollups import get_rollups
 
 def save(rows: Sequence[Any]) -> None:
     """Save what was decided and counted, after the view's transaction."""
-    decisions, changes = _sorted(rows)
+    decisions, changes, events = _sorted(rows)
     if decisions:
         synchroniser.save(decisions)
     if changes:
         failures.get_failure_counts().save(changes)
-    events = [row for row in rows if isinstance(row, EventRecord)]
     if events:
         get_recorder().save(events)
 
 
 def save_outside_request(rows: Sequence[Any]) -> None:
     """The same where no middleware waits for the end; inside a transaction it waits for that one's."""
-    decisions, changes = _sorted(rows)
+    decisions, changes, events = _sorted(rows)
     if decisions:
         synchroniser.save_outside_request(decisions)
     if changes:
         failures.save_outside_request(changes)
+    if events:
+        recorder.save_outside_request(events)
 
 
-def _sorted(rows: Sequence[Any]) -> tuple[list[BlockRequest | LockRequest], list[Failure | Clearance]]:
-    decisions = [row for row in rows if isinstance(row, (BlockRequest, LockRequest))]
-    return decisions, [row for row in rows if isinstance(row, (Failure, Clearance))]
+def _sorted(
+    rows: Sequence[Any],
+) -> tuple[list[BlockRequest | LockRequest], list[Failure | Clearance], list[EventRecord]]:
+    return (
+        [row for row in rows if isinstance(row, (BlockRequest, LockRequest))],
+        [row for row in rows if isinstance(row, (Failure, Clearance))],
+        [row for row in rows if isinstance(row, EventRecord)],
+    )
 
 
 def is_due() -> bool:

@@ -14,7 +14,7 @@ from secguard.context import context_for
 from secguard.models import Block
 from secguard.pipeline import block, get_replica
 from secguard.records import TOKEN, Recorder, Synchroniser, get_recorder
-from secguard.records.recorder import MAX_GRAVE_ROWS_PER_SECOND
+from secguard.records.recorder import MAX_OWN_ROWS_PER_SECOND
 from secguard.records.synchroniser import MAX_SAVED_AT_ONCE
 from secguard.stores import ResilientStore
 from secguard.testing import ManualClock
@@ -110,7 +110,7 @@ def test_of_a_storm_of_attackers_some_are_saved_at_once_and_the_rest_together(
     assert all(map(is_blocked, attackers))
     assert Block.objects.count() == MAX_SAVED_AT_ONCE
     ours = [query for query in queries if "secguard_eventrecord" not in query["sql"]]  # those are bounded elsewhere
-    assert len(ours) <= 4 * MAX_SAVED_AT_ONCE + 2 * MAX_GRAVE_ROWS_PER_SECOND
+    assert len(ours) <= 4 * MAX_SAVED_AT_ONCE + 2 * MAX_OWN_ROWS_PER_SECOND
     with django_assert_max_num_queries(40):  # SQLite of old takes few rows with one statement
         later(clock, sync)
     assert (Block.objects.count(), len(sync.unsaved)) == (1_000, 0)
