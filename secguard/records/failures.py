@@ -32,9 +32,9 @@ from secguard.pipeline import (
     report_suppressed,
 )
 from secguard.records.accounts import find_user
+from secguard.records.backoff import BackOff
 from secguard.records.database import database, database_now, insert, waits_for_commit
 from secguard.records.locks import CONSECUTIVE_FAILURES, in_force, lift, report_unlocked
-from secguard.records.synchroniser import FIRST_RETRY, LONGEST_RETRY
 
 Change: TypeAlias = "Failure | Clearance"
 
@@ -50,8 +50,7 @@ class FailureCounts:
         self.waiting: deque[Change] = deque()
         self.lost = 0
         self._clock = clock or get_locks().clock
-        self._failing_since: float | None = None
-        self._next_try, self._retry = 0.0, FIRST_RETRY
+        self._backoff = BackOff(self._clock)
 
     def save(self, changes: Sequence[Change]) -> None:
         """Save these, after those that wait."""
@@ -59,7 +58,7 @@ class FailureCounts:
         while len(self.waiting) > MAX_WAITING:
             self.waiting.popleft()
             self.lost += 1
-        if self._failing_since is not None and self._clock() < self._next_try:
+        if self._backoff.must_wait:
             return
         try:
             while self.waiting:
@@ -87,17 +86,13 @@ class FailureCounts:
             raise
 
     def _failed(self, error: Exception) -> None:
-        now = self._clock()
-        self._next_try, self._retry = now + self._retry, min(self._retry * 2, LONGEST_RETRY)
-        if self._failing_since is None:
-            self._failing_since = now
+        if self._backoff.failed():
             report_degraded("count of consecutive failures", error, _HINT)
 
     def _worked(self) -> None:
-        if self._failing_since is not None:
-            seconds = self._clock() - self._failing_since
+        seconds = self._backoff.worked()
+        if seconds is not None:
             report_recovered("count of consecutive failures", seconds, lost_changes=self.lost)
-        self._failing_since, self._retry = None, FIRST_RETRY
 
 
 @until_settings_change

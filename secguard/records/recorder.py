@@ -21,6 +21,7 @@ from secguard.models import EventRecord
 from secguard.pipeline import make_event
 from secguard.pipeline.decisions import have_saved
 from secguard.records import chain
+from secguard.records.backoff import BackOff
 from secguard.records.database import database, note_home, waits_for_commit
 from secguard.records.rows import aggregate, count_of, is_recorded, row_of
 
@@ -32,8 +33,6 @@ MAX_OWN_ROWS_PER_SECOND = 150
 MAX_WAITING = 10_000
 #: Rows in one statement.
 BATCH = 500
-#: Seconds until a database that failed is asked again: the first time, and at most.
-FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
 #: Seconds between two events that say what has no row.
 SAY_INTERVAL = 60.0
 #: What waits for the next save in any case: of threads of our own, which shall get no connection to the database, and
@@ -61,7 +60,7 @@ class Recorder:
         self._overflow: dict[str, tuple[int, Event]] = {}
         self._unsaid: Counter[str] = Counter()
         self._next_say = clock()
-        self._failing, self._next_try, self._retry = False, 0.0, FIRST_RETRY
+        self._backoff = BackOff(clock)
 
     # -- taking ------------------------------------------------------------------------------------------
 
@@ -108,14 +107,15 @@ class Recorder:
         """Save these and all that waits, or keep them while the database is away."""
         self.keep(rows)
         # One thread at a time: behind a database that hangs there must not be one more stuck with each request.
-        if (self._failing and self._clock() < self._next_try) or not self._saving.acquire(blocking=False):
+        if self._backoff.must_wait or not self._saving.acquire(blocking=False):
             return
         try:
             self.save_waiting()
         except Exception as error:
-            self._failed(error)
+            self._backoff.failed()
+            report_failure("events could not be saved in the database, and wait for it. %s", _HINT, error=error)
         else:
-            self._failing, self._retry = False, FIRST_RETRY
+            self._backoff.worked()
         finally:
             self._saving.release()
         self._say()
@@ -154,11 +154,6 @@ class Recorder:
             while len(taken) < BATCH:
                 taken.append(self.waiting.popleft())
         return taken
-
-    def _failed(self, error: Exception) -> None:
-        self._failing, self._next_try = True, self._clock() + self._retry
-        self._retry = min(self._retry * 2, LONGEST_RETRY)
-        report_failure("events could not be saved in the database, and wait for it. %s", _HINT, error=error)
 
     def _say(self) -> None:
         """What has no row is said, at most once a minute."""

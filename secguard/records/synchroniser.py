@@ -30,6 +30,7 @@ from secguard.pipeline import (
     report_overdue_refusals,
     report_recovered,
 )
+from secguard.records.backoff import BackOff
 from secguard.records.database import TOKEN, announce, database, insert, must_announce, waits_for_commit
 from secguard.records.feeds import AllowedFeed, BlockFeed, Feed, LockFeed, Moment
 
@@ -39,8 +40,6 @@ OVERLAP = timedelta(minutes=1)
 FULL_LOAD_INTERVAL = 60.0
 #: Seconds between two deltas where no other process can say that there is news: the store is this one's own, or away.
 UNSHARED_INTERVAL = 5.0
-#: Seconds until a database that failed is asked again: the first time, and at most.
-FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
 #: Decisions that wait for the database, at most. They are in force meanwhile.
 MAX_UNSAVED = 10_000
 #: Decisions that are saved at once, in a second; more of them wait for the next poll, which saves all together.
@@ -80,16 +79,14 @@ class Synchroniser:
         self._next_delta = 0.0
         self._token: str | None = None
         self._since: datetime | None = None
-        self._failing_since: float | None = None
+        self._backoff = BackOff(lambda: get_replica().clock())
         self._confirmed_at = get_replica().clock()
-        self._retry = FIRST_RETRY
         self._second, self._saved = 0.0, 0
 
     @property
     def unread_for(self) -> float | None:
         """For how many seconds the database could not be asked, while that is so."""
-        since = self._failing_since
-        return None if since is None else get_replica().clock() - since
+        return self._backoff.failing_for
 
     @property
     def age(self) -> float:
@@ -99,7 +96,7 @@ class Synchroniser:
     @property
     def failing(self) -> bool:
         """Did the database not do what it was asked last?"""
-        return self._failing_since is not None
+        return self.unread_for is not None
 
     def due(self) -> bool:
         """Is it time to ask? Called for every request."""
@@ -218,7 +215,7 @@ class Synchroniser:
         """How many rows may still be written in this second, outside of the polls."""
         with self._busy:
             now = get_replica().clock()
-            if self._failing_since is not None and now < self._next_poll:
+            if self.failing and now < self._next_poll:
                 return 0
             if now >= self._second + 1:
                 self._second, self._saved = now, 0
@@ -263,18 +260,15 @@ class Synchroniser:
     # -- a database that is away -------------------------------------------------------------------------
 
     def _failed(self, error: Exception) -> None:
-        now = get_replica().clock()
-        self._next_poll = max(self._next_poll, now + self._retry)
-        self._retry = min(self._retry * 2, LONGEST_RETRY)
-        if self._failing_since is None:
-            self._failing_since = now
+        worked = self._backoff.failed()
+        self._next_poll = max(self._next_poll, self._backoff.until)
+        if worked:
             report_degraded("database", error, _MIGRATE)
 
     def _worked(self) -> None:
-        if self._failing_since is not None:
-            seconds = get_replica().clock() - self._failing_since
+        seconds = self._backoff.worked()
+        if seconds is not None:
             report_recovered("database", seconds, lost_rows=self.lost_rows)
-        self._failing_since, self._retry = None, FIRST_RETRY
 
 
 def _insert(waiting: Sequence[Waiting]) -> None:

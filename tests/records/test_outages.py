@@ -17,7 +17,7 @@ from secguard.context import context_for
 from secguard.models import AccountLock, Block
 from secguard.pipeline import block, get_store
 from secguard.records import FULL_LOAD_INTERVAL, TOKEN, UNSHARED_INTERVAL, Synchroniser, database_now
-from secguard.records.synchroniser import LONGEST_RETRY
+from secguard.records.backoff import LONGEST_RETRY
 from secguard.stores import ResilientStore
 from secguard.stores.breaker import Breaker
 from secguard.testing import CapturedEvents, ManualClock

@@ -271,7 +271,7 @@ def test_a_missing_table_costs_the_row_and_nothing_else() -> None:
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE secguard_eventrecord_away RENAME TO secguard_eventrecord")
-    get_recorder()._next_try = 0
+    get_recorder()._backoff.until = 0
     records.keep_up()
     assert types() == ["address_blocked", "suspicious_activity"]
 
