@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,17 +25,14 @@ from secguard.admin.links import account_page, address_page, events_page, page
 from secguard.admin.narrowing import Condition
 from secguard.admin.search import digest_of
 from secguard.admin.wording import shown
-from secguard.detection.identity import DIGEST_SIZE
 from secguard.models import AccountLock, FailureCount
 from secguard.records import database, names_of_owner
-from secguard.records.accounts import find_user
+from secguard.records.accounts import find_user, is_digest
 from secguard.records.explain import Explanation, explain_account
 from secguard.records.resetting import reset_identifier
 
 if TYPE_CHECKING:
     from secguard.admin.events import EventRecordAdmin
-
-_DIGEST = re.compile(f"[0-9a-f]{{{2 * DIGEST_SIZE}}}")
 
 
 def urls(model_admin: EventRecordAdmin) -> list[URLPattern]:
@@ -66,7 +62,7 @@ class AccountPages:
         explained = _explained(name, digest)
         sees_users = may(request, MANAGE) or _may_see_users(request)
         user: Any = find_user(name) if name and sees_users else None
-        context = subjects.context(self.model_admin, request, explained)
+        context = subjects.context(self.model_admin, request, explained, events)
         if explained.consecutive_failures is not None:
             context["facts"].append((_("Failures in a row"), explained.consecutive_failures))
         return TemplateResponse(
@@ -82,16 +78,12 @@ class AccountPages:
                 "sees_users": sees_users,
                 "owner_url": self._user_page(request, user) if user else None,
                 "other_names": self._other_names(user, digest) if user else [],
-                "events": subjects.timeline(self.admin_site, events),
-                "number": len(events),
                 "all_events": events_page(self.admin_site, account_digest__exact=digest),
                 "addresses": subjects.touched(
                     events,
                     lambda event: (event.network, event.network),
                     lambda network: address_page(self.admin_site, network),
                 ),
-                "agents": subjects.agents(events),
-                "countries": subjects.countries(events),
                 "lock_form": LockForm(
                     request=request, initial={"account": name or digest, "duration": "86400"}, auto_id="lock_%s"
                 ),
@@ -133,7 +125,7 @@ def _may_see_users(request: HttpRequest) -> bool:
 
 
 def _check(digest: str) -> None:
-    if not _DIGEST.fullmatch(digest):
+    if not is_digest(digest):
         raise Http404
 
 

@@ -58,7 +58,7 @@ class AddressPages:
         explained = _explained(found)
         names = networks_in(found)
         events = subjects.latest(Condition("network", stored_as(names))) if names else []
-        context = subjects.context(self.model_admin, request, explained)
+        context = subjects.context(self.model_admin, request, explained, events)
         facts = [(_("Counted as"), explained.counted_as)] if explained.counted_as else []
         facts.append((_("Blocks by rules that are remembered"), str(explained.offences)))
         kept = shown_address(canonical)
@@ -73,8 +73,6 @@ class AddressPages:
                 **context,
                 "title": _("Address %s") % canonical if explained.kind == "address" else _("Network %s") % canonical,
                 "network": canonical,
-                "events": subjects.timeline(self.admin_site, events),
-                "number": len(events),
                 "too_wide": names is None,
                 "all_events": events_page(self.admin_site, q=canonical),
                 "accounts": subjects.touched(
@@ -82,8 +80,6 @@ class AddressPages:
                     lambda event: (event.account_digest, event.account),
                     lambda digest: account_page(self.admin_site, digest),
                 ),
-                "agents": subjects.agents(events),
-                "countries": subjects.countries(events),
                 "block_form": BlockForm(request=request, initial=form, auto_id="block_%s"),
                 "block_url": page(self.admin_site, "secguard_block_add"),
                 "allow_form": AllowForm(request=request, initial=form, auto_id="allow_%s"),

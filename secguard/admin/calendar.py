@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
-from django.utils import formats, timezone
+from django.utils import formats
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
+from secguard.admin.wording import localtime
 from secguard.models import EventRecord
 
 YEAR, MONTH, DAY = "timestamp__year", "timestamp__month", "timestamp__day"
@@ -73,7 +74,7 @@ def _ends() -> tuple[date, date] | None:
 
 
 def _local(moment: datetime) -> date:
-    return timezone.localtime(moment).date() if timezone.is_aware(moment) else moment.date()
+    return localtime(moment).date()
 
 
 def _step(changelist: ChangeList, title: str, year: int = 0, month: int = 0, day: int = 0) -> Step:

@@ -16,7 +16,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from secguard.admin.wording import shown
+from secguard.admin.wording import localtime, shown
 from secguard.conf import get_settings
 from secguard.events import NUMEROUS, VOCABULARY, EventType
 from secguard.logging import get_event_logger
@@ -158,7 +158,7 @@ class PeriodFilter(SimpleListFilter):
             yield {"selected": True, "query_string": changelist.get_query_string(), "display": self._described()}
 
     def _described(self) -> str:
-        since, until = (formats.date_format(_local(each), "SHORT_DATETIME_FORMAT") if each else "" for each in
+        since, until = (formats.date_format(localtime(each), "SHORT_DATETIME_FORMAT") if each else "" for each in
                         (self.since, self.until))  # fmt: skip
         if since and until:
             return _("%(since)s to %(until)s") % {"since": since, "until": until}
@@ -192,10 +192,6 @@ def _moment(text: str) -> datetime | None:
     if found is None or not 1970 <= found.year <= 9998:
         raise IncorrectLookupParameters(text)
     return found
-
-
-def _local(moment: datetime) -> datetime:
-    return timezone.localtime(moment) if timezone.is_aware(moment) else moment
 
 
 EVENT_FILTERS: tuple[Any, ...] = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from ipaddress import IPv4Network
 from typing import NamedTuple
@@ -17,10 +16,10 @@ from secguard.models import EventRecord
 from secguard.network import Network, parse_network
 from secguard.privacy import shown_address
 from secguard.records import canonical_network
+from secguard.records.accounts import is_digest
 
 #: Networks of so many addresses, or /64 of IPv6, can be searched for at once: a /24, a /56.
 MOST_NETWORKS = 256
-_DIGEST = re.compile(r"[0-9a-f]{32}")
 
 
 class Found(NamedTuple):
@@ -45,7 +44,7 @@ def digest_of(text: str) -> str:
     name = normalize_identifier(text)
     if name is None or "\x00" in name:
         return ""
-    if _DIGEST.fullmatch(name):
+    if is_digest(name):
         return name
     return get_event_logger().pipeline.detector.digest("account", name).hex()
 

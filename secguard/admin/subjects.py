@@ -76,16 +76,18 @@ def touched(
     ]
 
 
-def agents(events: Iterable[EventRecord]) -> list[Touched]:
+def _agents(events: Iterable[EventRecord]) -> list[Touched]:
     return touched(events, lambda event: (event.user_agent, event.user_agent))
 
 
-def countries(events: Iterable[EventRecord]) -> list[Touched]:
+def _countries(events: Iterable[EventRecord]) -> list[Touched]:
     return touched(events, lambda event: (event.country, event.country))
 
 
-def context(model_admin: admin.ModelAdmin[Any], request: HttpRequest, found: Explanation) -> dict[str, Any]:
-    """What both templates are given, but for the events."""
+def context(
+    model_admin: admin.ModelAdmin[Any], request: HttpRequest, found: Explanation, events: list[EventRecord]
+) -> dict[str, Any]:
+    """What both templates are given."""
     site, manages = model_admin.admin_site, may(request, MANAGE)
     facts = [(_("A request"), told(found.request))] if found.request else []
     facts.append((_("A login"), told(found.login)))
@@ -104,6 +106,10 @@ def context(model_admin: admin.ModelAdmin[Any], request: HttpRequest, found: Exp
         "counters_shared": get_store().shared,
         "decisions": _decisions(site, found.history, manages, lambda model: may(request, f"secguard.view_{model}")),
         "manages": manages,
+        "events": timeline(site, events),
+        "number": len(events),
+        "agents": _agents(events),
+        "countries": _countries(events),
         "agents_heading": _("User agents"),
         "countries_heading": _("Countries"),
     }

@@ -41,11 +41,16 @@ def duration(seconds: float) -> str:
     return " ".join(filter(None, said))
 
 
+def localtime(when: datetime) -> datetime:
+    """In the current zone; as it is, where the project's times have none."""
+    return timezone.localtime(when) if timezone.is_aware(when) else when
+
+
 def moment(when: datetime | None) -> str:
     """A time of the current zone, to the second; empty for none."""
     if when is None:
         return ""
-    local = timezone.localtime(when) if timezone.is_aware(when) else when
+    local = localtime(when)
     return f"{formats.date_format(local, 'DATE_FORMAT')}, {formats.time_format(local, 'H:i:s')}"
 
 

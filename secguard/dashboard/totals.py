@@ -8,13 +8,12 @@ from typing import NamedTuple
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from secguard.conf import get_settings
 from secguard.dashboard.links import Links
 from secguard.dashboard.state import InForce
 from secguard.dashboard.threats import Threats
 from secguard.dashboard.trends import SHOWN, Trends
 from secguard.dashboard.windows import Frame
-from secguard.events import NUMEROUS, EventType
+from secguard.events import EventType
 
 _LABELS: dict[str, str | Promise] = {
     "failed": _("Failed logins"),
@@ -25,14 +24,12 @@ _LABELS: dict[str, str | Promise] = {
 
 
 class Tile(NamedTuple):
-    """A number and the list behind it. ``number``: None if it could not be read. ``counted``: there are no rows, the
-    list is empty unless rows were written before."""
+    """A number and the list behind it. ``number``: None if it could not be read."""
 
     kind: str
     label: str | Promise
     number: int | None
     url: str
-    counted: bool = False
 
 
 def _in_force(links: Links, model: str) -> str:
@@ -43,14 +40,12 @@ def _in_force(links: Links, model: str) -> str:
 def tiles(
     frame: Frame, links: Links, chart: Trends | None, opened: Threats | None, force: InForce | None
 ) -> list[Tile]:
-    only_counted = get_settings().persist_events
     found = [
         Tile(
             line,
             _LABELS[line],
             chart.total(line) if chart else None,
             links.events({"event_type__exact": event_type}, frame.start),
-            counted=only_counted == "none" or (only_counted == "decisions" and event_type in NUMEROUS),
         )
         for line, event_type in SHOWN.items()
     ]

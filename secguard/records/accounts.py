@@ -30,14 +30,15 @@ def account_of(text: str) -> Account:
     name = normalize_identifier(identifier_in({"username": text}))
     if name is None:
         raise ValueError(f"{text!r:.80} is no account: give a user name, a mail address or a digest.")
-    if _is_digest(name) and find_user(name) is None:
+    if is_digest(name) and find_user(name) is None:
         return Account((name,), name)
     pipeline = get_event_logger().pipeline
     pipeline.findings(account=name)  # from the store's answer this process learns of links
     return Account(pipeline.detector.account_digests(name), name)
 
 
-def _is_digest(text: str) -> bool:
+def is_digest(text: str) -> bool:
+    """Could it be a digest, in hexadecimal?"""
     return len(text) == 2 * DIGEST_SIZE and set(text) <= set("0123456789abcdef")
 
 
