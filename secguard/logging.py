@@ -34,6 +34,7 @@ from secguard.pipeline import (
     note_failure,
     note_success,
 )
+from secguard.privacy import pseudonym_of
 
 __all__ = [
     "SecurityEvent",
@@ -405,7 +406,7 @@ class SecurityEventLogger:
         if get_settings().unknown_account_names != "digest" or not account or _account_exists(_identifier(names)):
             return None
         names.pop("email", None)
-        names["username"] = alias = "account:" + self.pipeline.detector.digest("account", account).hex()[:16]
+        names["username"] = alias = pseudonym_of(self.pipeline.detector.digest, "account", account)
         return alias
 
     def _usable_link(self, who: _Who, link: str | None) -> str | None:

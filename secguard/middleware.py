@@ -148,8 +148,7 @@ def _poll(context: RequestContext) -> None:
     token = bind(context)
     try:
         get_synchroniser().poll()
-        if is_due():
-            keep_up()
+        keep_up()
         if context.rows:
             save(_taken(context))
     finally:

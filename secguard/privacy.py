@@ -104,7 +104,7 @@ def get_shown() -> Shown | None:
         return None
     digest = keyed_digest(key)
 
-    pseudonym = partial(_pseudonym, digest)
+    pseudonym = partial(pseudonym_of, digest)
     if mode == "truncate":
         return Shown(_of_networks(_truncated_network), _truncated_name, pseudonym)
 
@@ -153,10 +153,11 @@ def forms_of_address(text: str) -> tuple[str, ...]:
     pseudonym. Truncated it is one of many, and nobody's."""
     canonical = canonical_network(text)
     digest = keyed_digest(get_settings().hmac_key)
-    return canonical, _pseudonym(digest, "ip", canonical)
+    return canonical, pseudonym_of(digest, "ip", canonical)
 
 
-def _pseudonym(digest: Callable[..., bytes], kind: str, text: str) -> str:
+def pseudonym_of(digest: Callable[..., bytes], kind: str, text: str) -> str:
+    """``kind`` and the first half of a keyed digest: the same for the same subject, and nobody's without the key."""
     return f"{kind}:{digest(kind, text).hex()[:16]}"
 
 
