@@ -189,7 +189,8 @@ class DecisionAdmin(_Admin[D]):
             if form.is_valid() and (done := self._decided(request, form)):
                 return done
         else:
-            given = {name: value for name, value in request.GET.items() if name in self.form_class.base_fields}
+            asked = self.form_class.base_fields.keys() - {"confirmed"}  # a link answers no question
+            given = {name: value for name, value in request.GET.items() if name in asked}
             form = self.form_class(request=request, initial=given)
         context = {
             **self.admin_site.each_context(request),

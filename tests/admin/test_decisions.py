@@ -109,6 +109,13 @@ def test_a_good_part_of_the_internet_is_blocked_only_after_a_question(operator: 
     assert errors(response, "confirmed") == ["2000::/3 is a good part of the internet."]
 
 
+def test_a_link_answers_no_question(operator: Client) -> None:
+    asked = {"network": "2000::/3", "duration": "", "confirmed": "on"}
+    page = operator.get(reverse("admin:secguard_block_add"), asked)
+    assert page.context["form"]["network"].value() == "2000::/3"
+    assert not page.context["form"]["confirmed"].value()
+
+
 def test_another_address_is_blocked_without_a_question(operator: Client) -> None:
     assert "checkbox" not in operator.get(reverse("admin:secguard_block_add")).content.decode()
     assert add(operator, "block", network="192.0.2.45").status_code == 302
