@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from typing import Any
@@ -24,8 +25,12 @@ MOST_EXPORTED = 50_000
 _PIECE = 500
 FIELDS = tuple(field.name for field in EventRecord._meta.fields if field.name != "id")
 FORMATS = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
-#: What a spreadsheet takes for a formula: the plain signs, and those of full width that some of them equal with these.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
+#: What a spreadsheet takes for a formula: the plain signs, and those of full width that some of them equal with these,
+#: also behind what cannot be seen.
+_FORMULA = r"[\s\ufeff\u200b\x00]*[=+\-@＝＋－＠]"  # noqa: RUF001
+_BEGINS = re.compile(rf"[\t\r\n]|{_FORMULA}")
+#: Where another separator is usual, what follows it is a cell of its own.
+_SEPARATOR = re.compile(rf"([;\t])(?={_FORMULA})")
 
 
 def exported(
@@ -45,7 +50,8 @@ def exported(
 def safe_cell(value: object) -> str:
     """A cell's text that no spreadsheet takes for a formula."""
     text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA) else text
+    text = _SEPARATOR.sub(r"\1'", text)
+    return f"'{text}" if _BEGINS.match(text) else text
 
 
 class _Echo:

@@ -155,3 +155,16 @@ def test_an_export_that_did_not_look_at_all_says_since_when_it_did(
         .splitlines()
     )
     assert rows[-1].startswith("[nothing before ")
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ("Mozilla;=1+1;x", "Mozilla;'=1+1;x"),  # where a semicolon separates, that is a cell of its own
+        ("a\tb;\u200b@SUM(A1)", "a\tb;'\u200b@SUM(A1)"),
+        ("\ufeff=1+1", "'\ufeff=1+1"),
+        ("Mozilla/5.0 (X11; Linux) a=b;c=d", "Mozilla/5.0 (X11; Linux) a=b;c=d"),
+    ],
+)
+def test_no_part_of_a_cell_that_could_be_one_begins_a_formula(value: str, cell: str) -> None:
+    assert export.safe_cell(value) == cell
