@@ -22,11 +22,10 @@ from secguard.admin.forms import AllowForm, BlockForm
 from secguard.admin.links import account_page, events_page, page
 from secguard.admin.narrowing import Condition
 from secguard.admin.search import network_of, networks_in, stored_as
-from secguard.context import get_resolver
 from secguard.network import Network
 from secguard.privacy import shown_address
 from secguard.records import canonical_network
-from secguard.records.explain import Explanation, explain_address, explain_network
+from secguard.records.explain import explain_any
 from secguard.records.resetting import reset_network
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class AddressPages:
         canonical = canonical_network(str(found))
         if canonical != network:
             return HttpResponseRedirect(page(self.admin_site, "secguard_address", canonical) or "")
-        explained = _explained(found)
+        explained = explain_any(found)
         names = networks_in(found)
         events = subjects.latest(Condition("network", stored_as(names))) if names else []
         context = subjects.context(self.model_admin, request, explained, events)
@@ -105,9 +104,3 @@ def _network(text: str) -> Network:
     if found is None:
         raise Http404
     return found
-
-
-def _explained(network: Network) -> Explanation:
-    is_single = network.prefixlen == (32 if network.version == 4 else 64)
-    address = get_resolver().address(str(network.network_address)) if is_single else None
-    return explain_address(address) if address else explain_network(network)

@@ -13,7 +13,7 @@ from secguard.admin.narrowing import Condition
 from secguard.detection import normalize_identifier
 from secguard.logging import get_event_logger
 from secguard.models import EventRecord
-from secguard.network import Network, parse_network
+from secguard.network import SUBJECT_PREFIXES, Network, parse_network
 from secguard.privacy import shown_address
 from secguard.records import canonical_network
 from secguard.records.accounts import is_digest
@@ -51,7 +51,7 @@ def digest_of(text: str) -> str:
 
 def networks_in(network: Network) -> tuple[str, ...] | None:
     """What the addresses of this network are counted by; None if they are too many."""
-    single = 32 if network.version == 4 else 64
+    single = SUBJECT_PREFIXES[network.version]
     if network.prefixlen >= single:
         wider = network.supernet(new_prefix=single)
         return (canonical_network(str(wider)),)

@@ -11,10 +11,19 @@ from secguard.network.client_ip import (
     parse_address,
     unknown,
 )
-from secguard.network.ranges import Network, NetworkSet, canonical_network, describe_too_wide, parse_network
+from secguard.network.ranges import (
+    SUBJECT_PREFIXES,
+    Network,
+    NetworkSet,
+    canonical_network,
+    describe_too_wide,
+    is_one_client,
+    parse_network,
+)
 
 __all__ = [
     "PRIVATE_NETWORKS",
+    "SUBJECT_PREFIXES",
     "UNKNOWN",
     "ClientAddress",
     "ClientAddressResolver",
@@ -22,6 +31,7 @@ __all__ = [
     "NetworkSet",
     "canonical_network",
     "describe_too_wide",
+    "is_one_client",
     "parse_address",
     "parse_network",
     "unknown",

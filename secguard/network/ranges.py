@@ -42,6 +42,15 @@ def parse_network(value: str) -> Network:
     return _unmapped_network(network)
 
 
+#: What one client is counted by, by the version of IP: an IPv4 address, or the /64 of an IPv6 one.
+SUBJECT_PREFIXES = {4: 32, 6: 64}
+
+
+def is_one_client(network: Network) -> bool:
+    """Is it what one client is counted by, and no wider or narrower network?"""
+    return network.prefixlen == SUBJECT_PREFIXES[network.version]
+
+
 def canonical_network(text: str) -> str:
     """The one spelling of a network: an IPv4 address, else CIDR; a single IPv6 address is its /64.
 

@@ -11,10 +11,10 @@ from django.db.models import QuerySet
 from secguard import emit
 from secguard.detection.detector import account_key
 from secguard.events import EventType, new_event_id
-from secguard.logging import get_event_logger
 from secguard.models import EventRecord, ended_at
 from secguard.pipeline import get_store, make_event
 from secguard.records.chain import BLANK, mark_of_erasure
+from secguard.records.counters import reset_records, reset_subject
 from secguard.records.database import database, database_now
 from secguard.records.recorder import get_recorder
 from secguard.records.subjects import Subject, account_subject, decisions_of, events_of, network_subject
@@ -40,9 +40,9 @@ def forget_account(account: str, *, by: str = "", progress: Callable[[int], None
     subject = account_subject(account)
     get_synchroniser().save_waiting()
     get_recorder().save_waiting()
-    for digest in subject.digests:  # the name's own, which may be a link, and the canonical one's
-        _reset_records([account_key(digest).decode()])
-    _reset(subject)
+    # The name's own, which may be a link, and the canonical one's.
+    reset_records(map(account_key, subject.digests))
+    reset_subject(subject)
     alias = database()
     with transaction.atomic(using=alias):
         rows = decisions_of(subject, alias)
@@ -61,11 +61,12 @@ def forget_network(network: str, *, by: str = "", progress: Callable[[int], None
     subject = network_subject(network)
     get_synchroniser().save_waiting()
     get_recorder().save_waiting()
-    _reset(subject)
+    reset_subject(subject)
     alias = database()
     with transaction.atomic(using=alias):
         rows = decisions_of(subject, alias)
-        _reset_records(rows["blocks"].exclude(counter="").values_list("counter", flat=True))
+        counters = rows["blocks"].exclude(counter="").values_list("counter", flat=True)
+        reset_records(counter.encode() for counter in counters)
         done = _erase(rows["blocks"], "blocks", alias) | _erase(rows["allowed"], "allowed", alias)
     return _finish(subject, alias, done, by, progress)
 
@@ -98,17 +99,6 @@ def erase_events(found: Iterable[QuerySet[EventRecord]], alias: str, progress: C
             done += len(batch)
             progress(done)
     return done
-
-
-def _reset(subject: Subject) -> None:
-    pipeline = get_event_logger().pipeline
-    pipeline.run(pipeline.detector.reset(pipeline.detector.records_of(subject.observation)))
-
-
-def _reset_records(keys: Any) -> None:
-    pipeline = get_event_logger().pipeline
-    for key in dict.fromkeys(keys):
-        pipeline.run(pipeline.detector.reset_record(key.encode()))
 
 
 def _erase(rows: QuerySet[Any], kind: str, alias: str, **blanked: str) -> dict[str, int]:

@@ -17,7 +17,7 @@ from secguard.context import get_resolver
 from secguard.detection import Action, Observation, Threat
 from secguard.logging import get_event_logger
 from secguard.models import AccountLock, AllowedNetwork, Block, Decision, FailureCount, in_force_at
-from secguard.network import ClientAddress, Network, NetworkSet, parse_network
+from secguard.network import ClientAddress, Network, NetworkSet, is_one_client, parse_network
 from secguard.pipeline import get_replica, get_store
 from secguard.records.accounts import account_of, find_user
 from secguard.records.database import count_offences, database, database_now
@@ -134,6 +134,12 @@ def explain_network(network: Network) -> Explanation:
         str(network), "network", request, request, readings, known, history, allowlisted=pardons["allowlist"],
         trusted_proxy=pardons["trusted_proxy"], allowed=pardons["allowed"], offences=offences,
     )  # fmt: skip
+
+
+def explain_any(network: Network) -> Explanation:
+    """The address of one client, or a network. Raises the database's errors."""
+    address = get_resolver().address(str(network.network_address)) if is_one_client(network) else None
+    return explain_address(address) if address else explain_network(network)
 
 
 def _is_inside(network: Network, others: NetworkSet) -> bool:

@@ -13,10 +13,10 @@ from secguard.context import context_for
 from secguard.detection.detector import account_key
 from secguard.events import EventType, new_event_id
 from secguard.failures import report_failure
-from secguard.logging import get_event_logger
 from secguard.models import AccountLock, FailureCount, in_force_at
 from secguard.pipeline import get_locks, lock, make_event
 from secguard.records.accounts import account_of
+from secguard.records.counters import reset_records
 from secguard.records.database import announce, database, database_now, insert
 from secguard.records.synchroniser import get_synchroniser
 
@@ -102,9 +102,6 @@ def report_unlocked(account: str, count: int, *, reason: str, by: str) -> None:
 def reset_account(digests: Iterable[str], counters: Iterable[str] = ()) -> None:
     """Count an account from nought. Never raises: what was lifted stays lifted."""
     try:
-        pipeline = get_event_logger().pipeline
-        keys = [*(account_key(digest) for digest in digests), *(counter.encode() for counter in counters if counter)]
-        for key in dict.fromkeys(keys):
-            pipeline.run(pipeline.detector.reset_record(key))
+        reset_records([*map(account_key, digests), *(counter.encode() for counter in counters if counter)])
     except Exception:
         report_failure("the counters of an account could not be reset; its next failure may lock it again")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from secguard import emit
-from secguard.detection import Observation
 from secguard.events import EventType, new_event_id
-from secguard.logging import get_event_logger
-from secguard.network import parse_network
 from secguard.pipeline import make_event
 from secguard.records.accounts import account_of
+from secguard.records.counters import reset_subject
 from secguard.records.locks import reset_account
-from secguard.records.operators import canonical_network
+from secguard.records.subjects import network_subject
 
 
 def reset_network(network: str, *, reason: str = "", by: str = "") -> None:
@@ -18,13 +16,9 @@ def reset_network(network: str, *, reason: str = "", by: str = "") -> None:
 
     Raises ValueError for what is no network.
     """
-    canonical = canonical_network(network)
-    parsed = parse_network(canonical)
-    is_single = parsed.prefixlen == (32 if parsed.version == 4 else 64)
-    pipeline = get_event_logger().pipeline
-    who = Observation(canonical) if is_single else Observation(network=canonical)
-    pipeline.run(pipeline.detector.reset(pipeline.detector.records_of(who)))
-    _report({"subject": canonical}, canonical, reason, by)
+    subject = network_subject(network)
+    reset_subject(subject)
+    _report({"subject": subject.name}, subject.name, reason, by)
 
 
 def reset_identifier(account: str, *, reason: str = "", by: str = "") -> None:

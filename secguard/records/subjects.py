@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from secguard.detection import Observation, normalize_identifier
 from secguard.logging import get_event_logger
 from secguard.models import AccountLock, AllowedNetwork, Block, EventRecord, FailureCount
-from secguard.network import canonical_network, parse_network
+from secguard.network import canonical_network, is_one_client, parse_network
 from secguard.privacy import forms_of_address
 from secguard.records.accounts import account_of, find_user, mail_address, names_of_owner
 
@@ -31,8 +31,7 @@ class Subject(NamedTuple):
         """Whom the counters are asked about."""
         if self.kind == "account":
             return Observation(account=self.name, user=self.user_id or None)
-        network = parse_network(self.name)
-        single = network.prefixlen == (32 if network.version == 4 else 64)
+        single = is_one_client(parse_network(self.name))
         return Observation(self.name) if single else Observation(network=self.name)
 
 

@@ -15,7 +15,7 @@ from secguard.conf import Settings
 from secguard.detection import Action, Detector, Rule
 from secguard.detection import Threat as DetectedThreat
 from secguard.detection.detector import account_key
-from secguard.network import UNKNOWN, ClientAddress, parse_network
+from secguard.network import UNKNOWN, ClientAddress, is_one_client, parse_network
 from secguard.replay.attempts import ACCOUNT, ADDRESS, AT, CLIENT, HAS_FAILED, SECOND, Attempt, Moment
 from secguard.replay.windows import Tripped
 
@@ -190,7 +190,7 @@ class Guard:
         self._remember_offence(request, now, until)
         self._replica.raise_here(BlockEntry(request.network, request.reference, now / SECOND + seconds, automatic=True))
         network = parse_network(request.network)
-        if network.prefixlen == (32 if network.version == 4 else 64):
+        if is_one_client(network):
             known = self.blocked.get(request.network)
             if known is None or known.until < until:
                 self.blocked[request.network] = block

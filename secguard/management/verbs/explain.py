@@ -27,7 +27,7 @@ from secguard.records.explain import (
     Verdict,
     explain_account,
     explain_address,
-    explain_network,
+    explain_any,
 )
 from secguard.records.readings import Reading
 
@@ -75,10 +75,7 @@ def _explanations(options: dict[str, Any], way: Trace | None) -> list[Explanatio
     subject = anybody(text, account)
     if subject.account:
         return [explain_account(subject.account)]
-    network = parse_network(subject.network)
-    single = network.prefixlen == (32 if network.version == 4 else 64)
-    address = get_resolver().address(str(network.network_address)) if single else None
-    return [explain_address(address) if address else explain_network(network)]
+    return [explain_any(parse_network(subject.network))]
 
 
 # -- the way through the proxies -------------------------------------------------------------------------------------
