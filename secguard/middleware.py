@@ -149,8 +149,7 @@ def _poll(context: RequestContext) -> None:
     try:
         get_synchroniser().poll()
         keep_up()
-        if context.rows:
-            save(_taken(context))
+        _save(context)
     finally:
         unbind(token)
 
@@ -162,15 +161,18 @@ async def _apoll(context: RequestContext) -> None:
         if is_due():
             await sync_to_async(keep_up)()
         if context.rows:
-            await sync_to_async(save)(_taken(context))
+            await sync_to_async(_save)(context)
     finally:
         unbind(token)
 
 
-def _taken(context: RequestContext) -> list[Any]:
-    """What the poll itself left to be saved: the request may be refused, and then nobody looks after it."""
-    rows, context.rows = context.rows, []
-    return rows
+def _save(context: RequestContext) -> None:
+    """Save what was decided and told so far: the request may be refused next, and then nobody looks after it."""
+    # Twice, for what saving itself tells: that the database is away.
+    for _ in range(2):
+        if context.rows:
+            rows, context.rows = context.rows, []
+            save(rows)
 
 
 def _is_exempt(path: str) -> bool:
@@ -236,8 +238,7 @@ def _finish(context: RequestContext) -> None:
             pipeline.collect(context)
         if context.open_attempt():
             pipeline.run(pipeline.finish(context))
-        if context.rows:
-            save(context.rows)
+        _save(context)
         if get_rollups().due:
             get_rollups().flush()
     except Exception:
@@ -249,7 +250,7 @@ async def _afinish(context: RequestContext) -> None:
         pipeline = get_event_logger().pipeline
         await pipeline.arun(pipeline.finish(context))
         if context.rows:
-            await sync_to_async(save)(context.rows)
+            await sync_to_async(_save)(context)
         if get_rollups().due:
             await sync_to_async(get_rollups().flush)()
     except Exception:
