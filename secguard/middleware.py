@@ -149,7 +149,7 @@ def _poll(context: RequestContext) -> None:
     try:
         get_synchroniser().poll()
         keep_up()
-        _save(context)
+        _save_at_once(context)
     finally:
         unbind(token)
 
@@ -161,18 +161,24 @@ async def _apoll(context: RequestContext) -> None:
         if is_due():
             await sync_to_async(keep_up)()
         if context.rows:
-            await sync_to_async(_save)(context)
+            await sync_to_async(_save_at_once)(context)
     finally:
         unbind(token)
 
 
 def _save(context: RequestContext) -> None:
-    """Save what was decided and told so far: the request may be refused next, and then nobody looks after it."""
-    # Twice, for what saving itself tells: that the database is away.
-    for _ in range(2):
-        if context.rows:
-            rows, context.rows = context.rows, []
-            save(rows)
+    """Save what was decided and told, and then what saving itself told: that the database is away."""
+    rows = list(context.rows)
+    save(rows)
+    if later := context.rows[len(rows) :]:
+        save(later)
+
+
+def _save_at_once(context: RequestContext) -> None:
+    """Save what the poll itself left: the request may be refused, and then nobody looks after it."""
+    if context.rows:
+        _save(context)
+        context.rows = []
 
 
 def _is_exempt(path: str) -> bool:
@@ -238,7 +244,8 @@ def _finish(context: RequestContext) -> None:
             pipeline.collect(context)
         if context.open_attempt():
             pipeline.run(pipeline.finish(context))
-        _save(context)
+        if context.rows:
+            _save(context)
         if get_rollups().due:
             get_rollups().flush()
     except Exception:

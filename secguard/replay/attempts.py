@@ -69,6 +69,12 @@ def with_account(given: Attempt, account: str) -> Attempt:
     return with_pair((address, network, account, None, None, at, failed, client, other))
 
 
+def at_time(given: Attempt, moment: Moment) -> Attempt:
+    """The same at another time."""
+    address, network, account, pair, nothing, _, failed, client, other = given
+    return address, network, account, pair, nothing, moment, failed, client, other
+
+
 class People:
     """Texts of a log → clients and accounts, each made equal once."""
 

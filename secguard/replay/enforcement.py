@@ -46,12 +46,8 @@ class Enforcement:
         if self._is_idle:
             return
         now, guard, hot, courses = self._now, self.guard, self._hot, self._courses
-        blocked, wants_pairs, count_in, failed = (
-            guard.blocked,
-            courses.wants_pairs,
-            courses.count_in,
-            courses.by_event[FAILED],
-        )
+        blocked, wants_pairs = guard.blocked, courses.wants_pairs
+        count_in, failed = courses.count_in, courses.by_event[FAILED]
         tripped: list[Tripped] = []
         for who in attempts:
             if who[AT] > now:
@@ -93,7 +89,7 @@ class Enforcement:
             account = self.guard.renewed.pop()
             for course in self._courses.all:
                 if course.plan.kind == "account":
-                    course.records[account] = Record(course.plan, account, course.passed)
+                    course.held[account] = Record(course.plan, account, course.passed)
 
     def _is_limited(self, who: Attempt, now: Moment) -> bool:
         """Would a rule's limit refuse this attempt, where no block does?"""
@@ -105,8 +101,8 @@ class Enforcement:
             closes = subjects.get(subject)
             if closes is None:
                 continue
-            record = course.records.get(subject)
-            if closes <= now or record is None:
+            record = course.held.get(subject)
+            if closes <= now or type(record) is not Record:
                 del subjects[subject]
                 continue
             for limit in course.plan.limits:

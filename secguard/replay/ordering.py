@@ -9,9 +9,10 @@ from operator import itemgetter
 
 from secguard.replay.attempts import AT, Attempt
 
-#: A line that stands this many attempts or fewer from its place is put in order. What bounds the memory, too.
+#: A line that stands this many attempts or fewer from its place is put in order.
 SLACK = 20_000
-_BATCH = 10_000
+#: Attempts that go on together: the more there are, the more of a subject's are judged at once. What bounds the memory.
+_BATCH = 100_000
 _time = itemgetter(AT)
 
 
@@ -21,7 +22,7 @@ def in_order(batches: Iterable[list[Attempt]]) -> Iterator[list[Attempt]]:
     held: list[Attempt] = []
     for batch in batches:
         held += batch
-        if len(held) > 2 * SLACK:
+        if len(held) > SLACK + _BATCH:
             held.sort(key=_time)
             yield held[:-SLACK]
             held = held[-SLACK:]

@@ -59,6 +59,7 @@ class Entry(NamedTuple):
     """What an event of one type adds to a record, and which rules it may trip.
 
     ``pieces``: (track, the place of the value in an attempt). ``least``: with fewer entries no rule can trip.
+    ``longest``: among the plan's, the place of a rule that counts different values in the longest window of all.
     """
 
     pieces: tuple[tuple[int, Place], ...]
@@ -66,6 +67,7 @@ class Entry(NamedTuple):
     least: int
     forgives: bool
     silent: bool
+    longest: int | None
 
 
 class Plan:
@@ -124,6 +126,7 @@ class Plan:
             min((each.threshold for each in judged), default=1),
             feed.forgives,
             feed.silent,
+            next((each.place for each in judged if each.gauge.distinct and each.gauge.window >= self.horizon), None),
         )
 
     def _judged(self, rule: Rule, watch: Watch, limits: bool) -> Judged:

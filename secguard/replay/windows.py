@@ -6,7 +6,8 @@ record's new entries together: a window is where it begins in the list, and how 
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -17,6 +18,8 @@ from secguard.replay.plan import Entry, Gauge, Judged, Plan
 
 #: A list is cleared of what has left all windows when it is this long, and then when it has doubled.
 _FIRST_TRIM = 16
+#: So many entries are dropped one by one; of more, the others are copied.
+_MANY = 32
 #: Before every log.
 BEGINNING: Moment = -(1 << 62)
 _AFTER_ATTACK = SUCCESS_AFTER_ATTACK.name
@@ -65,16 +68,14 @@ class Track:
 
 
 class Window:
-    """Where a rule's window begins, and how often each value stands in it, where different ones count.
+    """Where a rule's window begins, perhaps too early, until somebody needs to know. ``counted``: where different
+    values count and were counted one by one, how often each stands between ``start`` and what was judged."""
 
-    It may begin too early, until somebody needs to know.
-    """
+    __slots__ = ("counted", "start")
 
-    __slots__ = ("start", "values")
-
-    def __init__(self, values: dict[str, int] | None) -> None:
+    def __init__(self) -> None:
         self.start = 0
-        self.values = values
+        self.counted: dict[str, int] | None = None
 
 
 class Record(Track):
@@ -134,15 +135,37 @@ class Record(Track):
     def forgive(self, entry: Entry, value: str | None) -> None:
         """Drop the events whose first piece has this value. They were judged."""
         first = self.track(entry.pieces[0][0])
-        if value not in first.values:
-            return
         if self.plan.is_simple:
-            _keep(first, [at for at, each in enumerate(first.values) if each != value])
-        else:
-            gone = {owner for owner, each in zip(first.owners, first.values, strict=True) if each == value}
+            self._forget(first, entry, value)
+        elif gone := _places(first.values, value):
+            owners = {first.owners[at] for at in gone}
             for track in self.tracks:
-                _keep(track, [at for at, owner in enumerate(track.owners) if owner not in gone])
-        self.windows = None
+                _keep(track, [at for at, owner in enumerate(track.owners) if owner not in owners])
+            self.windows = None
+
+    def _forget(self, track: Track, entry: Entry, value: str | None) -> None:
+        """Drop the events with this value; only for simple plans."""
+        longest = None if entry.longest is None or self.windows is None else self.windows[entry.longest]
+        first, count = 0, None
+        if longest is not None and longest.counted is not None and value and track.seen == len(track.times):
+            # What is in no window any more may stay.
+            first, count = longest.start, longest.counted.get(value, 0)
+        gone = _places(track.values, value, first, count)
+        if not gone:
+            return
+        if self.windows is not None:
+            for window in [self.windows[judged.place] for judged in entry.judged]:
+                self._move(window, track, first)
+                window.start -= bisect_left(gone, window.start)
+                if window.counted is not None and value is not None:
+                    window.counted.pop(value, None)
+        track.seen -= bisect_left(gone, track.seen)
+        if len(gone) > _MANY:
+            dropped = set(gone)
+            _keep(track, [at for at in range(len(track.times)) if at not in dropped])
+        else:
+            for at in reversed(gone):
+                del track.times[at], track.values[at]
 
     # -- threats -----------------------------------------------------------------------------------------
 
@@ -151,14 +174,12 @@ class Record(Track):
         threats = self.threats or {}
         return any(each.closes_at > now and name != _AFTER_ATTACK for name, each in threats.items())
 
-    def shrink(self, now: Moment) -> bool:
-        """Drop what no rule can see any more. Is nothing left?"""
-        oldest, is_empty = now - self.plan.horizon, True
-        for track in self.tracks:
-            if track.times and track.times[0] <= oldest:
-                self._trim(track, now)
-            is_empty = is_empty and not track.times
-        return is_empty and (not self.threats or all(each.closes_at <= now for each in self.threats.values()))
+    def is_idle(self, now: Moment) -> bool:
+        """Is there nothing that a rule can still see, and no threat open?"""
+        oldest = now - self.plan.horizon
+        if any(track.times and track.times[-1] > oldest for track in self.tracks):
+            return False
+        return not self.threats or all(each.closes_at <= now for each in self.threats.values())
 
     def is_at_limit(self, limit: Judged, now: Moment) -> bool:
         """Would the next attempt be refused?"""
@@ -211,10 +232,12 @@ class Record(Track):
             if len(track.times) < entry.least:
                 track.seen = len(track.times)
                 return
-            self._measure()
+            self.windows = [Window() for _ in range(self.plan.judged_count)]
         end = len(track.times)
         for judged in entry.judged:
-            if judged.gauge.distinct:
+            if end < judged.threshold:
+                self.windows[judged.place].counted = None
+            elif judged.gauge.distinct:
                 self._judge_values(track, judged, tripped, acts)
             else:
                 self._judge_events(track, judged, tripped, acts)
@@ -247,23 +270,29 @@ class Record(Track):
 
     def _judge_values(self, track: Track, judged: Judged, tripped: list[Tripped], acts: bool) -> None:
         window, least, cap = self.windows[judged.place], judged.threshold, self.plan.cap  # type: ignore[index]
-        counted: dict[str, int] = window.values  # type: ignore[assignment] # a gauge of different values has them
-        times, values, start, span = track.times, track.values, window.start, judged.gauge.window
-        rule, condition = judged.rule, judged.condition
+        times, values, new, span = track.times, track.values, track.seen, judged.gauge.window
+        counted = window.counted
+        if counted is None:
+            window.start = max(bisect_right(times, times[new] - span, window.start), new + 1 - cap)
+            counted = window.counted = dict(Counter(values[window.start : new]))
+            counted.pop(None, None)  # type: ignore[call-overload]
+        start, rule, condition = window.start, judged.rule, judged.condition
+        crowded = rule.max_per_value
         threat = self.threats.get(rule.name) if self.threats else None
         closes, peak = (threat.closes_at, threat.peak) if threat is not None and not acts else (BEGINNING, 0)
-        unconfirmed = self._looks_again(judged)
-        for at in range(track.seen, len(times)):
-            value = values[at]
+        unconfirmed = BEGINNING if condition is None else self._looks_again(judged)
+        oldest = times[start]
+        for at, value in enumerate(values[new:], new):
             if value is not None:
                 counted[value] = counted.get(value, 0) + 1
             if len(counted) < least:
                 continue
             now = times[at]
-            outside, first = now - span, at + 1 - cap
-            while times[start] <= outside or start < first:
+            outside = now - span
+            while oldest <= outside or at - start >= cap:
                 gone = values[start]
                 start += 1
+                oldest = times[start]
                 if gone is not None:
                     left = counted[gone] - 1
                     if left:
@@ -271,7 +300,8 @@ class Record(Track):
                     else:
                         del counted[gone]
             level = len(counted)
-            if level < least:
+            # The condition's first half, without a call: of many entries most come here.
+            if level < least or (crowded is not None and at - start + 1 > crowded * level):
                 continue
             if now < closes and level <= peak:
                 # Nothing new of a threat that is open: it goes on, at most.
@@ -294,18 +324,6 @@ class Record(Track):
         confirmed = self.confirmed.get(judged.rule.name) if self.confirmed else None
         return BEGINNING if confirmed is None else confirmed + judged.gauge.window // 10
 
-    def _measure(self) -> None:
-        """Make the windows, around everything that was judged."""
-        self.windows = [Window(None) for _ in range(self.plan.judged_count)]
-        for at, entry in self.plan.entry_of.items():
-            track = self.track(at)
-            for judged in entry.judged:
-                if judged.gauge.distinct:
-                    values = self.windows[judged.place].values = {}
-                    for value in track.values[: track.seen]:
-                        if value is not None:
-                            values[value] = values.get(value, 0) + 1
-
     def _trim(self, track: Track, now: Moment) -> None:
         """Drop what has left all windows of whoever looks from ``now`` on: when the first entry was added that is not
         judged yet."""
@@ -319,23 +337,25 @@ class Record(Track):
             for at, entry in self.plan.entry_of.items():
                 if self.track(at) is track:
                     for judged in entry.judged:
-                        self._leave(self.windows[judged.place], track, gone)
+                        window = self.windows[judged.place]
+                        self._move(window, track, gone)
+                        window.start -= gone
         del track.times[:gone], track.values[:gone]
         if track.owners:
             del track.owners[:gone]
         track.seen = max(0, track.seen - gone)
 
     @staticmethod
-    def _leave(window: Window, track: Track, gone: int) -> None:
-        counted = window.values
-        if counted is not None:
+    def _move(window: Window, track: Track, start: int) -> None:
+        """Let it begin there, unless it begins later already."""
+        if window.counted is not None:
             # What was not judged yet was not counted.
-            for value in track.values[window.start : min(gone, track.seen)]:
+            for value in track.values[window.start : min(start, track.seen)]:
                 if value is not None:
-                    counted[value] -= 1
-                    if not counted[value]:
-                        del counted[value]
-        window.start = max(0, window.start - gone)
+                    window.counted[value] -= 1
+                    if not window.counted[value]:
+                        del window.counted[value]
+        window.start = max(window.start, start)
 
     # -- one event, of rules over several kinds of entries -----------------------------------------------------
 
@@ -370,9 +390,18 @@ class Record(Track):
         return len(set(inside) - {None}) if gauge.distinct else len(inside)
 
 
+def _places(values: list[str | None], value: str | None, first: int = 0, count: int | None = None) -> list[int]:
+    """Where it stands: everywhere, or from ``first`` on, where it is known to do so ``count`` times."""
+    found: list[int] = []
+    for _ in range(values.count(value) if count is None else count):
+        found.append(values.index(value, first))
+        first = found[-1] + 1
+    return found
+
+
 def _keep(track: Track, places: list[int]) -> None:
     track.times = [track.times[at] for at in places]
     track.values = [track.values[at] for at in places]
     if track.owners:
         track.owners = [track.owners[at] for at in places]
-    track.seen = len(places)
+        track.seen = len(places)

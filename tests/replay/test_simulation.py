@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from django.test import override_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secguard.conf import get_settings
 from secguard.context import get_resolver
-from secguard.detection import Rule
+from secguard.detection import DEFAULT_RULES, Rule
 from secguard.replay.attempts import ADDRESS, AT, HAS_FAILED, Attempt, People, attempt
 from secguard.replay.simulation import Simulation
 from tests.replay import naive
@@ -169,3 +172,21 @@ def test_where_a_batch_ends_makes_no_difference(steps: Any, batch: int) -> None:
     one, other = simulate(WEIGHED, attempts, batch), simulate(WEIGHED, attempts, 1)
     assert replayed(one) == replayed(other)
     assert one.verdicts == other.verdicts
+
+
+@pytest.mark.parametrize("seed", [8, 9, 10, 12, 19, 23])
+def test_long_logs_give_what_the_live_pipeline_gives(seed: int) -> None:
+    """Windows that fill and empty, limits of what is kept, and successes in between."""
+    dice, people, now = random.Random(seed), People(get_resolver()), START
+    addresses, accounts = [(1, 60), (60, 200), (300, 3), (3, 400)][seed % 4]
+    pace, share = dice.choice([200, 2_000, 20_000]), dice.choice([0.02, 0.1, 0.5])
+    attempts = []
+    for _ in range(1_500):
+        now += dice.randrange(pace) * 1_000 if dice.random() < 0.997 else dice.choice([600, 1_800, 9_000]) * SECOND
+        number, account = dice.randrange(addresses), int(dice.paretovariate(0.7)) % accounts
+        client = people.client(f"10.{number % 2}.{number // 200}.{number % 200}")
+        attempts.append(attempt(now, dice.random() > share, client, people.account(f"user{account}")))
+    for rules in (DEFAULT_RULES, [replace(rule, threshold=3 * rule.threshold) for rule in SMALL]):
+        live = Live(rules)
+        live.feed(attempts)
+        assert replayed(simulate(rules, attempts, batch=dice.choice([7, 100, 1_200]))) == found(live.threats)

@@ -7,15 +7,39 @@ from datetime import datetime, timedelta, timezone, tzinfo
 
 from secguard.replay.attempts import SECOND, Moment, moment_of
 
+_FRACTION, _ZONE = r"(?:[.,](\d{1,9}))?", r" ?([Zz]|[+-]\d\d(?::?\d\d)?)?"
 _ISO = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)? ?([Zz]|[+-]\d\d(?::?\d\d)?)?", re.ASCII
+    rf"(\d{{4}})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d){_FRACTION})?{_ZONE}",
+    re.ASCII,
 )
+_TAIL = re.compile(_FRACTION + _ZONE, re.ASCII)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 MONTHS = {name: number for number, name in enumerate(_MONTHS, 1)}
 _COMMON = re.compile(r"(\d\d)/([A-Z][a-z][a-z])/(\d{4}):(\d\d):(\d\d):(\d\d) ([+-]\d{4})", re.ASCII)
 #: Beyond them a time is a mistake.
 _FIRST_YEAR, _LAST_YEAR = 1970, 9_998
 _MAX_KNOWN = 10_000
+
+
+class _Tails(dict[str, int]):
+    """What stands behind the seconds → microseconds to add: fractions may be other ones in each line. Raises KeyError
+    for what is none."""
+
+    def __init__(self, *, knows_zone: bool) -> None:
+        self._knows_zone = knows_zone
+
+    def __missing__(self, text: str) -> int:
+        match = _TAIL.fullmatch(text)
+        if match is None or not (match[2] or self._knows_zone):
+            raise KeyError(text)
+        try:
+            tail = _micros(match[1]) - _offset(match[2] or "Z")
+        except ValueError:
+            raise KeyError(text) from None
+        if len(self) >= _MAX_KNOWN:
+            self.clear()
+        self[text] = tail
+        return tail
 
 
 class Times:
@@ -29,8 +53,8 @@ class Times:
         self._zone = zone
         self.minutes: dict[str, Moment] = {}
         self.seconds = {f":{number:02d}": number * SECOND for number in range(60)}
-        self.tails: dict[str, int] = {}
         self._knows_zone = zone is timezone.utc
+        self.tails: dict[str, int] = _Tails(knows_zone=self._knows_zone)
 
     def iso(self, text: object) -> Moment:
         """Raises ValueError for what is no time in ISO 8601."""
@@ -40,7 +64,7 @@ class Times:
         year, month, day, hour, minute = map(int, match.group(1, 2, 3, 4, 5))
         second, fraction, zone = match.group(6, 7, 8)
         begun = datetime(_checked(year), month, day, hour, minute, int(second or 0))
-        micros = int((fraction or "")[:6].ljust(6, "0"))
+        micros = _micros(fraction)
         offset = 0 if zone is None else _offset(zone)
         if zone is None and not self._knows_zone:
             return moment_of(begun.replace(tzinfo=self._zone)) + micros
@@ -50,11 +74,9 @@ class Times:
         return at
 
     def _remember(self, text: str, at: Moment, seconds: int, tail: int) -> None:
-        for known in (self.minutes, self.tails):
-            if len(known) >= _MAX_KNOWN:
-                known.clear()
+        if len(self.minutes) >= _MAX_KNOWN:
+            self.minutes.clear()
         self.minutes[text[:16]] = at - seconds - tail
-        self.tails[text[19:]] = tail
 
     def local(self, year: int, month: int, day: int, clock: str) -> Moment:
         """A time that does not say its zone. ``clock``: hours, minutes, seconds."""
@@ -76,6 +98,11 @@ def _checked(year: int) -> int:
     if not _FIRST_YEAR <= year <= _LAST_YEAR:
         raise ValueError(f"the year is {year}")
     return year
+
+
+def _micros(fraction: str | None) -> int:
+    """``5`` is half a second. Further digits than six are dropped."""
+    return int((fraction or "")[:6].ljust(6, "0"))
 
 
 def _offset(zone: str) -> int:
