@@ -19,7 +19,7 @@ DOCS_READY := $(VENV)/.ready-docs
 PEERS_READY := $(PEERS)/.ready-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint audit types soak bench bench-peers fuzz screenshots docs check-docs install clean
+.PHONY: help demo test coverage lint audit types soak bench bench-peers fuzz screenshots docs check-docs install clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,8 +27,11 @@ help: ## show this list
 demo: $(DEMO_READY) ## attack the sample site and print what happened; SERVE=1 leaves it running
 	$(BIN)/python -m sample_project.demo $(if $(SERVE),--serve) $(ARGS)
 
-test: $(TEST_READY) ## run the tests, with coverage unless ARGS chooses some of them
-	$(BIN)/python -m pytest $(if $(strip $(ARGS)),$(ARGS),--cov)
+test: $(TEST_READY) ## run the tests; ARGS chooses some of them
+	$(BIN)/python -m pytest $(ARGS)
+
+coverage: $(TEST_READY) ## run the tests and show the lines that none of them reached
+	$(BIN)/python -m pytest --cov $(ARGS)
 
 lint: $(DEV_READY) ## style, formatting and the import contracts
 	$(BIN)/ruff check .
