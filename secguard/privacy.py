@@ -25,7 +25,8 @@ from secguard.network import canonical_network, parse_network
 
 #: What a truncated address keeps, by the version of IP.
 PREFIXES = {4: 24, 6: 48}
-_PSEUDONYM = re.compile(r"(?:account|ip):[0-9a-f]{16}")
+#: Of an account or an address, and the first half of its digest.
+PSEUDONYM = re.compile(r"(account|ip):([0-9a-f]{16})")
 #: Subjects that name nobody: constants of ours, numbers of others, and primary keys, which are shown in any case.
 _NOBODY = re.compile(r"|unknown|nobody|a peer without an address|\(\d+ others\)|user[: ][0-9a-f-]{1,36}")
 #: Events without anybody in them; the addresses in their texts are those of servers.
@@ -111,7 +112,7 @@ def get_shown() -> Shown | None:
     def account(text: str) -> str:
         name = normalize_identifier(text)
         # One already: that of a name that no account has (UNKNOWN_ACCOUNT_NAMES).
-        return text if name is None or _PSEUDONYM.fullmatch(name) else pseudonym("account", name)
+        return text if name is None or PSEUDONYM.fullmatch(name) else pseudonym("account", name)
 
     return Shown(_of_networks(lambda network: pseudonym("ip", network)), account, pseudonym)
 

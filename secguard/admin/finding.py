@@ -9,7 +9,7 @@ from django.urls import URLPattern, path
 
 from secguard.admin.access import VIEW_EVENTS, demand, said_if_unreadable
 from secguard.admin.links import account_page, address_page, events_page
-from secguard.admin.search import digest_of, id_of, network_of
+from secguard.admin.search import digest_of, id_of, is_address_pseudonym, network_of
 
 if TYPE_CHECKING:
     from secguard.admin.events import EventRecordAdmin
@@ -34,6 +34,6 @@ class Finder:
         network, digest = network_of(text), digest_of(text)
         if network is not None:
             return HttpResponseRedirect(address_page(self.admin_site, text) or "")
-        if id_of(text) or not digest:
+        if id_of(text) or is_address_pseudonym(text) or not digest:
             return HttpResponseRedirect(events_page(self.admin_site, **({"q": text} if text else {})) or "")
         return HttpResponseRedirect(account_page(self.admin_site, digest, name=text) or "")

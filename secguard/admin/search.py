@@ -14,9 +14,9 @@ from secguard.detection import normalize_identifier
 from secguard.logging import get_event_logger
 from secguard.models import EventRecord
 from secguard.network import SUBJECT_PREFIXES, Network, parse_network
-from secguard.privacy import shown_address
+from secguard.privacy import PSEUDONYM, forms_of_address, shown_address
 from secguard.records import canonical_network
-from secguard.records.accounts import is_digest
+from secguard.records.accounts import means_digest
 
 #: Networks of so many addresses, or /64 of IPv6, can be searched for at once: a /24, a /56.
 MOST_NETWORKS = 256
@@ -40,13 +40,29 @@ def network_of(text: str) -> Network | None:
 
 
 def digest_of(text: str) -> str:
-    """The digest by which the rows of this account are found; a digest is itself. Empty for what is no account."""
+    """The digest by which the rows of this account are found; a digest is itself, and so is the one that a pseudonym is
+    the first half of. Empty for what is no account.
+
+    Raises the database's errors.
+    """
     name = normalize_identifier(text)
     if name is None or "\x00" in name:
         return ""
-    if is_digest(name):
+    if means_digest(name):
         return name
+    pseudonym = PSEUDONYM.fullmatch(name)
+    if pseudonym is not None and pseudonym[1] == "account":
+        # The events with the rest of it, if there are any.
+        rest = EventRecord.objects.filter(account_digest__gte=pseudonym[2], account_digest__lt=f"{pseudonym[2]}g")
+        found = rest.order_by("account_digest").values_list("account_digest", flat=True).first()
+        return found or ""
     return get_event_logger().pipeline.detector.digest("account", name).hex()
+
+
+def is_address_pseudonym(text: str) -> bool:
+    """Is it what an address stands as in rows under PRIVACY = "hmac"? Whose it is, nobody can tell."""
+    pseudonym = PSEUDONYM.fullmatch(text)
+    return pseudonym is not None and pseudonym[1] == "ip"
 
 
 def networks_in(network: Network) -> tuple[str, ...] | None:
@@ -62,8 +78,8 @@ def networks_in(network: Network) -> tuple[str, ...] | None:
 
 
 def stored_as(networks: Iterable[str]) -> tuple[str, ...]:
-    """As what these stand in rows of events: as they are, and as PRIVACY has them shown."""
-    return tuple(dict.fromkeys(form for each in networks for form in (each, shown_address(each))))
+    """As what these stand in rows of events: as they are, as pseudonyms, and as PRIVACY has them shown now."""
+    return tuple(dict.fromkeys(form for each in networks for form in (*forms_of_address(each), shown_address(each))))
 
 
 def find(text: str) -> Found:
@@ -78,6 +94,8 @@ def find(text: str) -> Found:
                 refused=_("%s is too wide to be searched for: a /24 of IPv4 or a /56 of IPv6 at most.") % network,
             )
         return Found((Condition("network", stored_as(names)),), network=canonical_network(str(network)))
+    if is_address_pseudonym(text):
+        return Found((Condition("network", (text,)),))
     conditions, digest = [], digest_of(text)
     if digest and EventRecord.objects.filter(account_digest=digest).exists():
         conditions.append(Condition("account_digest", (digest,)))

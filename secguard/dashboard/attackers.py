@@ -29,11 +29,13 @@ _OPERATORS_ACTS = frozenset(
     for name, spec in VOCABULARY.items()
     if (spec.category, spec.severity) == (Category.THREAT, Severity.INFO) and name != EventType.NOT_FOUND
 )
-#: How networks begin that are nobody's on the internet: private, link-local, loopback, for documentation.
+#: How networks begin that are nobody's on the internet: private, shared by a carrier's customers, link-local, loopback
+#: (of IPv6 as its /64, as all are), for documentation.
 _RESERVED = (
     *(f"172.{second}." for second in range(16, 32)),
+    *(f"100.{second}." for second in range(64, 128)),
     *("10.", "127.", "169.254.", "192.168.", "192.0.2.", "198.51.100.", "203.0.113."),
-    *("fc", "fd", "fe80", "::1", "2001:db8:"),
+    *("fc", "fd", "fe80", "::/", "2001:db8:"),
 )
 
 

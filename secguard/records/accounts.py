@@ -30,7 +30,7 @@ def account_of(text: str) -> Account:
     name = normalize_identifier(identifier_in({"username": text}))
     if name is None:
         raise ValueError(f"{text!r:.80} is no account: give a user name, a mail address or a digest.")
-    if is_digest(name) and find_user(name) is None:
+    if means_digest(name):
         return Account((name,), name)
     pipeline = get_event_logger().pipeline
     pipeline.findings(account=name)  # from the store's answer this process learns of links
@@ -40,6 +40,11 @@ def account_of(text: str) -> Account:
 def is_digest(text: str) -> bool:
     """Could it be a digest, in hexadecimal?"""
     return len(text) == 2 * DIGEST_SIZE and set(text) <= set("0123456789abcdef")
+
+
+def means_digest(name: str) -> bool:
+    """Is it a digest, and not the name of a user who is called so? Raises the database's errors."""
+    return is_digest(name) and find_user(name) is None
 
 
 def find_user(identifier: str) -> AbstractBaseUser | None:

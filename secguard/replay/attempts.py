@@ -13,7 +13,7 @@ from secguard.network import ClientAddress, ClientAddressResolver
 Moment: TypeAlias = int
 SECOND = 1_000_000
 #: Clients and accounts that are remembered, so that a line costs a look-up: a bound, whatever the log holds.
-_MAX_KNOWN = 50_000
+_MAX_KNOWN = 100_000
 #: A longer name stands in memory and in the report by its beginning and its digest.
 _LONGEST_ACCOUNT = 254
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

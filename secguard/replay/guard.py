@@ -189,8 +189,8 @@ class Guard:
         self.verdicts.blocks.append(block)
         self._remember_offence(request, now, until)
         self._replica.raise_here(BlockEntry(request.network, request.reference, now / SECOND + seconds, automatic=True))
-        network = parse_network(request.network)
-        if is_one_client(network):
+        network = None if "/" not in request.network else parse_network(request.network)
+        if network is None or is_one_client(network):
             known = self.blocked.get(request.network)
             if known is None or known.until < until:
                 self.blocked[request.network] = block

@@ -9,7 +9,6 @@ from secguard.detection import Detector, Rule
 from secguard.replay.attempts import Attempt
 from secguard.replay.counting import Counting
 from secguard.replay.enforcement import Enforcement
-from secguard.replay.guard import Verdicts
 from secguard.replay.windows import Threat
 
 
@@ -23,17 +22,23 @@ class Simulation:
         self.rules = tuple(rules)
         self.counting = Counting(Detector(self.rules, key=settings.hmac_key))
         self._enforcement = Enforcement(self.rules, settings)
+        #: What would have come of it.
+        self.verdicts = self._enforcement.guard.verdicts
 
     def feed(self, attempts: Sequence[Attempt]) -> None:
         """Some attempts, in the order of their times, none earlier than those of the call before."""
+        self.count(attempts)
+        self.enforce(attempts)
+
+    def count(self, attempts: Sequence[Attempt]) -> None:
+        """The first half: what happened."""
         self.counting.feed(attempts)
+
+    def enforce(self, attempts: Sequence[Attempt]) -> None:
+        """The other half: what would have been refused."""
         self._enforcement.feed(attempts)
 
     @property
     def threats(self) -> list[Threat]:
         """In the order in which they opened."""
         return sorted(self.counting.threats, key=lambda each: (each.opened_at, each.rule.name, each.subject))
-
-    @property
-    def verdicts(self) -> Verdicts:
-        return self._enforcement.guard.verdicts

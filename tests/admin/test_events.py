@@ -415,7 +415,7 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(viewer: Client) -> No
         reverse(LIST): 9,
         reverse(LIST) + f"?q={HOST}&severity__exact=warning": 11,
         reverse("admin:secguard_eventrecord_change", args=[row.pk]): 5,
-        address_page(): 11,
+        address_page(): 12,
         address_page("203.0.113.0/24"): 12,
         account_page(): 11,
         reverse("admin:app_list", args=["secguard"]): 12,

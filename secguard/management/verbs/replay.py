@@ -11,7 +11,7 @@ Exit codes: 0 replayed, 1 wrong input, or a file that cannot be read.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -27,11 +27,12 @@ from secguard.logging import get_event_logger
 from secguard.management.arguments import whole
 from secguard.management.console import Progress, write_json
 from secguard.management.replay_tables import write_report
-from secguard.replay import Simulation, run
-from secguard.replay.attempts import People
+from secguard.replay import Simulation, run, run_in_two
+from secguard.replay.attempts import Attempt, People
+from secguard.replay.beside import BesideError, is_worth_it
 from secguard.replay.changes import changed
 from secguard.replay.ordering import merged
-from secguard.replay.readers import ALIASES, FORMATS, Notes, Reading, Times, UnreadableError, attempts_of
+from secguard.replay.readers import ALIASES, FORMATS, Notes, Reading, Times, UnreadableError, Watch, attempts_of
 from secguard.replay.readers.reading import FAILURE_STATUSES, FIELDS
 from secguard.replay.report import comparison_facts, facts_of, sweep_facts
 from secguard.replay.sweep import Sweep
@@ -95,7 +96,7 @@ def handle(command: BaseCommand, **options: Any) -> int:
     try:
         with Progress("lines read") as progress:
             _replay(files, options, notes, everything, progress)
-    except UnreadableError as error:
+    except (UnreadableError, BesideError) as error:
         raise CommandError(str(error)) from None
     facts = facts_of(simulation, notes)
     if other is not None:
@@ -116,12 +117,18 @@ def _replay(
     options: dict[str, Any],
     notes: Notes,
     simulations: list[Simulation],
-    progress: Callable[[int, float | None], None],
+    progress: Watch,
 ) -> None:
-    reading = _reading(options, notes)
     format_ = ALIASES.get(options["format"], options["format"])
-    logs = [attempts_of(name, reading, format_, progress) for name in files]
-    run(merged(logs), simulations)
+
+    def read(notes: Notes, watch: Watch) -> Iterator[list[Attempt]]:
+        reading = _reading(options, notes)
+        return merged([attempts_of(name, reading, format_, watch) for name in files])
+
+    if is_worth_it(files):
+        run_in_two(lambda: read(notes, progress), lambda: read(Notes(), lambda lines, share: None), simulations)
+    else:
+        run(read(notes, progress), simulations)
 
 
 def _reading(options: dict[str, Any], notes: Notes) -> Reading:

@@ -16,7 +16,18 @@ from secguard.replay.readers.sshd import Sshd
 from secguard.replay.readers.tables import SOURCES
 from secguard.replay.readers.times import Times
 
-__all__ = ["ALIASES", "FORMATS", "SOURCES", "Notes", "Reading", "Skipped", "Times", "UnreadableError", "attempts_of"]
+__all__ = [
+    "ALIASES",
+    "FORMATS",
+    "SOURCES",
+    "Notes",
+    "Reading",
+    "Skipped",
+    "Times",
+    "UnreadableError",
+    "Watch",
+    "attempts_of",
+]
 
 #: In the order in which they are tried.
 FORMATS: dict[str, type[Reader]] = {
