@@ -24,7 +24,9 @@ def in_order(batches: Iterable[list[Attempt]]) -> Iterator[list[Attempt]]:
         held += batch
         if len(held) > SLACK + _BATCH:
             held.sort(key=_time)
-            yield held[:-SLACK]
+            ready = len(held) - SLACK
+            for first in range(0, ready, _BATCH):
+                yield held[first : min(first + _BATCH, ready)]
             held = held[-SLACK:]
     held.sort(key=_time)
     yield held

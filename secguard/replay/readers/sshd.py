@@ -39,13 +39,13 @@ _MAX_REPEATED = 10_000
 
 
 class _Slot:
-    """An attempt in its place; ``attempt`` is None while nobody knows, or if it was none."""
+    """An attempt in its place, made so many ``times``; ``attempt`` is None while nobody knows, or if it was none."""
 
-    __slots__ = ("attempt", "is_settled")
+    __slots__ = ("attempt", "is_settled", "times")
 
-    def __init__(self, made: Attempt, is_settled: bool) -> None:
+    def __init__(self, made: Attempt, *, is_settled: bool, times: int = 1) -> None:
         self.attempt: Attempt | None = made
-        self.is_settled = is_settled
+        self.is_settled, self.times = is_settled, times
 
 
 class Sshd:
@@ -139,8 +139,8 @@ class Sshd:
     def _add(self, made: Attempt, times: int) -> None:
         if times > _MAX_REPEATED:
             raise ValueError(f"repeated {times} times")
-        for _ in range(times):
-            self._slots.append(_Slot(made, is_settled=True))
+        if times:
+            self._slots.append(_Slot(made, is_settled=True, times=times))
 
     def _close(self, session: str, *, was_attempt: bool) -> None:
         slot = self._invalid.pop(session, None)
@@ -159,7 +159,7 @@ class Sshd:
             if not slot.is_settled:
                 break
             if slot.attempt is not None:
-                found.append(slot.attempt)
+                found += [slot.attempt] * slot.times
             self._slots.popleft()
         if not self._slots:
             self._invalid.clear()
