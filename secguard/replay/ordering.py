@@ -11,8 +11,8 @@ from secguard.replay.attempts import AT, Attempt
 
 #: A line that stands this many attempts or fewer from its place is put in order.
 SLACK = 20_000
-#: Attempts that go on together: the more there are, the more of a subject's are judged at once; the fewer, the more of them
-#: are still in the processor's cache. What bounds the memory.
+#: Attempts that go on together: the more there are, the more of a subject's are judged at once; the fewer, the more of
+#: them are still in the processor's cache. What bounds the memory.
 _BATCH = 20_000
 _time = itemgetter(AT)
 
